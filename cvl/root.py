@@ -1,4 +1,4 @@
-"""The folders of one ShareGPT4V tree: the document's `data/`, the start weights, the checkpoints, and cvl's own notes."""
+"""The folders of one ShareGPT4V tree: the document's `data/`, start weights, checkpoints, and cvl's own notes."""
 
 from __future__ import annotations
 

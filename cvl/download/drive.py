@@ -1,0 +1,59 @@
+"""The Drive transport: gdown finds the way through Google's pages; we hold what comes to its size and digest.
+
+gdown keeps an unfinished file beside the part, under the part's name with eight letters and a `.part` of its own, and
+goes on with it after a kill.
+"""
+
+from __future__ import annotations
+
+from cvl.download.http import Arrival, Progress
+from cvl.download.part import Journal, Part
+from cvl.download.session import Session
+from cvl.errors import Cancelled, RefusedError, TransferError
+
+_TIMEOUT = (20.0, 60.0)
+_HINT = (
+    "Drive limits how often a file is fetched: wait some hours, put the cookies of a signed-in account into "
+    "~/.cache/gdown/cookies.txt, or download it in a browser and name its folder with --from"
+)
+
+
+def fetch(url: str, part: Part, session: Session, progress: Progress) -> Arrival:
+    """Bring one Drive file.
+
+    Raises:
+        RefusedError: Drive shows a page in place of the file, such as the one about too many downloads.
+        TransferError: the transfer broke.
+    """
+    import gdown  # noqa: PLC0415  (390 ms, only Drive files need it)
+    import requests  # noqa: PLC0415  (gdown's own client)
+    from gdown.exceptions import DownloadCancelled, DownloadError, FileURLRetrievalError  # noqa: PLC0415
+
+    file_id = url.removeprefix("gdrive://")
+    part.path.parent.mkdir(parents=True, exist_ok=True)
+    # gdown takes a file at the output's name for the finished one, so what is no proven whole must go.
+    part.begin(Journal(url, None))
+    try:
+        gdown.download(
+            id=file_id,
+            output=str(part.path),
+            quiet=True,
+            resume=True,
+            timeout=_TIMEOUT,
+            progress=progress,
+            cancel=session.cancel,
+        )
+    except DownloadCancelled as error:
+        raise Cancelled("stopped; what is done stays done", hint="run the same command again to go on") from error
+    except FileURLRetrievalError as error:
+        raise RefusedError(f"{url}: Drive does not hand out the file: {_reason(error)}", hint=_HINT) from error
+    except (DownloadError, requests.RequestException, OSError, KeyError) as error:
+        raise TransferError(f"{url}: {_reason(error)}") from error
+    return Arrival(url)
+
+
+def _reason(error: Exception) -> str:
+    """The first telling line of gdown's message, without its layout and advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Failed to retrieve file url")]
+    return (told or lines or [type(error).__name__])[0]

@@ -1,0 +1,143 @@
+"""`cvl fetch`, from what the user typed to a result: select, survey, gates, plan, run."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cvl.download.http import make_client
+from cvl.download.links import LinkList, check_links, read_links
+from cvl.download.lock import Lock
+from cvl.download.plan import Plan, plan
+from cvl.download.policy import Policy
+from cvl.download.run import Result, run
+from cvl.download.select import Remote, Request, Wanted, select
+from cvl.download.session import Session
+from cvl.download.survey import Presence, Survey, survey
+from cvl.errors import GateError
+from cvl.events import Event, EventKind, Reporter, silent
+from cvl.manifest import Catalog
+from cvl.root import Root
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to fetch.
+
+    Args:
+        jobs: files in flight at once.
+        sam_links: the list of signed links, where it does not lie in its usual place.
+        downloads: a folder of files that the user downloaded by hand.
+        skip_gated: go on without the sources that want something of the user first.
+        accept_digest: take single-source digests for wrong where the bytes differ at the right size.
+        keep_archives: leave archives on the disk after they are unpacked.
+        retry_failed: try addresses of lists again that were given up for good.
+        policy: when to try again.
+    """
+
+    jobs: int = 4
+    sam_links: Path | None = None
+    downloads: Path | None = None
+    skip_gated: bool = False
+    accept_digest: bool = False
+    keep_archives: bool = False
+    retry_failed: bool = False
+    policy: Policy = Policy()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, and what is needed to carry it out.
+
+    Args:
+        plan: what is to be done.
+        skipped: why sources were left out, by name.
+        lock: what was seen at first contact.
+        links: the list of signed links, if there is one.
+    """
+
+    plan: Plan
+    skipped: dict[str, GateError]
+    lock: Lock
+    links: LinkList | None
+
+
+def prepare(catalog: Catalog, root: Root, request: Request, options: Options) -> Prepared:
+    """The plan for a request. Nothing is written and nothing is asked of the network.
+
+    Raises:
+        UsageError: the request names something that does not exist.
+        GateError: a source wants something of the user first, and gated sources are not skipped.
+    """
+    lock = Lock(root.lock)
+    wanted = select(catalog, request)
+    wanted = replace(wanted, remotes=tuple(lock.pin(remote) for remote in wanted.remotes))
+    found = survey(root, catalog, wanted, options.downloads)
+    links, skipped = _gates(catalog, root, wanted, found, options)
+    remotes = tuple(r for r in wanted.remotes if r.source not in skipped or not _needs_link(r, found))
+    made = plan(replace(wanted, remotes=remotes), found, jobs=options.jobs, keep_archives=options.keep_archives)
+    return Prepared(made, skipped, lock, links)
+
+
+def execute(
+    prepared: Prepared,
+    catalog: Catalog,
+    root: Root,
+    options: Options,
+    *,
+    report: Reporter = silent,
+    cancel: threading.Event | None = None,
+) -> Result:
+    """Carry out what was prepared.
+
+    Raises:
+        DiskError: it will not fit, or a folder cannot be written.
+        Cancelled: the user wants to stop.
+    """
+    for name, error in prepared.skipped.items():
+        report(Event(EventKind.NOTE, source=name, text=f"skipped: {error}", hint=error.hint or ""))
+    small = 32
+    with make_client(options.jobs + small) as client:
+        session = Session(
+            root=root,
+            client=client,
+            lock=prepared.lock,
+            links=prepared.links,
+            policy=options.policy,
+            report=report,
+            cancel=cancel or threading.Event(),
+            accept_digest=options.accept_digest,
+            keep_archives=options.keep_archives,
+            retry_failed=options.retry_failed,
+            jobs=options.jobs,
+            connections=small,
+        )
+        return run(prepared.plan, catalog, session)
+
+
+def _gates(
+    catalog: Catalog, root: Root, wanted: Wanted, found: Survey, options: Options
+) -> tuple[LinkList | None, dict[str, GateError]]:
+    """Look at every gate before a byte moves: the list of links, and the sources to leave out."""
+    links: LinkList | None = None
+    skipped: dict[str, GateError] = {}
+    for name in wanted.sources:
+        gate = catalog.sources[name].gate
+        needed = [remote for remote in wanted.remotes if remote.source == name and _needs_link(remote, found)]
+        if gate is None or not needed:
+            continue
+        try:
+            path = options.sam_links or root.sam_links
+            links = read_links(path, gate) if options.sam_links is not None or path.exists() else None
+            check_links(links, (remote.urls[0].removeprefix("links:") for remote in needed), gate, name)
+        except GateError as error:
+            if not options.skip_gated:
+                raise
+            skipped[name] = error
+    return links, skipped
+
+
+def _needs_link(remote: Remote, found: Survey) -> bool:
+    here = found.found[remote.name].presence in (Presence.LANDED, Presence.ARCHIVE)
+    return remote.urls[0].startswith("links:") and not here

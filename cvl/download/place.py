@@ -1,0 +1,136 @@
+"""From a finished file to its place in the tree, and the receipt that says so."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from cvl.download.plan import Step
+from cvl.download.receipts import Receipt, write_receipt
+from cvl.download.select import Remote
+from cvl.download.session import Session
+from cvl.download.survey import recipe, single_file_receipt
+from cvl.download.transfer import Arrived
+from cvl.download.unpack import unpack
+from cvl.errors import CvlError, DiskError
+from cvl.events import Event, EventKind
+from cvl.files import publish, take
+from cvl.manifest import Link
+from cvl.root import Root
+
+_REPORT_EVERY = 0.1
+
+
+def land(remote: Remote, arrived: Arrived, session: Session, *, ours: bool) -> None:
+    """Bring a finished file to its place: move it there, or unpack it there, and write the receipt.
+
+    An archive that is not `ours` (the user's own download) is left where it is; ours is deleted after its unpacking is
+    complete, unless archives are kept.
+    """
+    if remote.path is not None:
+        place = session.root.at(remote.path)
+        (publish if ours else take)(arrived.path, place)
+        receipt = single_file_receipt(remote, place, sha256=arrived.seen.sha256 or None, url=arrived.seen.url)
+        write_receipt(session.root, remote.name, receipt)
+        return
+    archive = arrived.path
+    if ours and archive.parent != session.root.archives:
+        # From here on a kill finds a proven archive, not an unfinished transfer.
+        archive = session.root.archives / remote.name
+        publish(arrived.path, archive)
+    _unpack(remote, archive, arrived, session)
+    if archive.parent == session.root.archives and not session.keep_archives:
+        archive.unlink()
+
+
+def _unpack(remote: Remote, archive: Path, arrived: Arrived, session: Session) -> None:
+    assert remote.unpack is not None
+    folder = session.root.at(remote.unpack.into)
+    unpacked = unpack(archive, remote.unpack, folder, _progress(remote, session))
+    receipt = Receipt(
+        url=arrived.seen.url,
+        size=arrived.seen.size,
+        sha256=arrived.seen.sha256 or None,
+        recipe=recipe(remote),
+        folder=remote.unpack.into,
+        members=list(unpacked.members),
+        bytes=unpacked.bytes,
+    )
+    write_receipt(session.root, remote.name, receipt)
+
+
+def adopt(root: Root, steps: Iterable[Step]) -> None:
+    """Write receipts for single files that were found in the tree, so that they are not hashed again each time.
+
+    A tree that cannot be written is left as it is: a receipt saves time, nothing else.
+    """
+    for step in steps:
+        remote = step.remote
+        if step.found.adopted and remote.path is not None and os.access(root.data, os.W_OK):
+            receipt = single_file_receipt(remote, root.at(remote.path), sha256=remote.sha256, url="")
+            write_receipt(root, remote.name, receipt)
+
+
+def receipt_snapshot(remote: Remote, files: tuple[Remote, ...], session: Session) -> None:
+    """The receipt of a whole repository, after each of its files has come."""
+    assert remote.snapshot is not None
+    into = remote.snapshot.into
+    sizes = [session.root.at(file.path or "").stat().st_size for file in files]
+    receipt = Receipt(
+        url=remote.urls[0],
+        size=sum(sizes),
+        sha256=None,
+        recipe=recipe(remote),
+        folder=into,
+        members=[(file.path or "").removeprefix(into + "/") for file in files],
+        bytes=sum(sizes),
+    )
+    write_receipt(session.root, remote.name, receipt)
+
+
+def place_links(root: Root, links: tuple[Link, ...]) -> tuple[int, tuple[CvlError, ...]]:
+    """Make the second names; returns how many were made, and why others were not.
+
+    A link whose target is not here yet is left for the fetch that brings it.
+    """
+    made, errors = 0, []
+    for link in links:
+        try:
+            made += _place_link(root, link)
+        except CvlError as error:
+            errors.append(error)
+    return made, tuple(errors)
+
+
+def _place_link(root: Root, link: Link) -> bool:
+    pattern = root.at(link.target)
+    targets = sorted(pattern.parent.glob(pattern.name))
+    if not targets:
+        return False
+    if len(targets) > 1:
+        raise DiskError(f"{link.path} should stand for one file, but {len(targets)} match {link.target}")
+    path = root.at(link.path)
+    if path.is_symlink():
+        path.unlink()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    absolute = Path(link.target).is_absolute()
+    # Relative within the tree, so that the tree can be moved or mounted elsewhere.
+    target = targets[0] if absolute else os.path.relpath(targets[0], path.parent)
+    path.symlink_to(target)
+    return True
+
+
+def _progress(remote: Remote, session: Session) -> Callable[[int, int | None], None]:
+    told = 0.0
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal told
+        session.check_cancelled()
+        now = time.monotonic()
+        if now - told >= _REPORT_EVERY or done == total:
+            told = now
+            session.report(Event(EventKind.UNPACK, remote.name, remote.source, done, total))
+
+    return progress

@@ -1,0 +1,220 @@
+"""Carry out a plan: files in parallel, each transferred, checked, unpacked and receipted before the next begins."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cvl.download.expand import Expanded, expand
+from cvl.download.hub import list_snapshot
+from cvl.download.lock import Seen
+from cvl.download.place import adopt, land, place_links, receipt_snapshot
+from cvl.download.plan import Action, Plan, Step, check_disk, plan
+from cvl.download.select import Remote, Wanted
+from cvl.download.session import Session
+from cvl.download.survey import survey
+from cvl.download.transfer import Arrived, transfer
+from cvl.errors import Cancelled, CvlError, DiskError
+from cvl.events import Event, EventKind
+from cvl.manifest import Catalog
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Args:
+        remote: the file.
+        error: why it is not here, None if it is.
+        expanded: what became of its list, for lists.
+        bytes: that were moved.
+    """
+
+    remote: Remote
+    error: CvlError | None = None
+    expanded: Expanded | None = None
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a plan.
+
+    Args:
+        outcomes: of every file that there was something to do for.
+        kept: files that were here already.
+        links: second names that were made.
+        link_errors: why others were not.
+    """
+
+    outcomes: tuple[Outcome, ...] = ()
+    kept: int = 0
+    links: int = 0
+    link_errors: tuple[CvlError, ...] = field(default=())
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Files that are not here, or lists that are not complete for now."""
+        return tuple(o for o in self.outcomes if o.error is not None or (o.expanded is not None and o.expanded.failed))
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that were moved."""
+        return sum(outcome.bytes for outcome in self.outcomes)
+
+
+def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
+    """Carry out a plan. A file that fails does not stop the others.
+
+    Raises:
+        DiskError: it will not fit, or a folder cannot be written.
+        Cancelled: the user wants to stop.
+    """
+    adopt(session.root, plan_.steps)
+    if plan_.idle:
+        return Result(kept=len(plan_.steps))
+    check_disk(plan_)
+    with _alone(session):
+        outcomes = _carry_out(plan_.work, catalog, session)
+        made, errors = place_links(session.root, plan_.links)
+        return Result(tuple(outcomes), len(plan_.steps) - len(plan_.work), made, errors)
+
+
+def _carry_out(steps: Iterable[Step], catalog: Catalog, session: Session) -> list[Outcome]:
+    with ThreadPoolExecutor(session.jobs, thread_name_prefix="cvl-fetch") as pool:
+        futures: dict[Future[Outcome], Step] = {pool.submit(_one, step, catalog, session): step for step in steps}
+        try:
+            return [future.result() for future in as_completed(futures)]
+        except BaseException:
+            # Ctrl-C reaches the main thread: let the others stop at their next chunk, and start none.
+            session.cancel.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
+    """Do one step; a failure is an outcome, only a wish to stop and a full disk are raised."""
+    remote = step.remote
+    session.check_cancelled()
+    session.report(Event(EventKind.START, remote.name, remote.source, step.found.bytes, remote.expected_bytes))
+    try:
+        with disk_errors(session.root.path):
+            outcome = _do(step, catalog, session)
+    except (Cancelled, DiskError):
+        session.cancel.set()
+        raise
+    except CvlError as error:
+        outcome = Outcome(remote, error)
+    _tell(outcome, session)
+    return outcome
+
+
+def _do(step: Step, catalog: Catalog, session: Session) -> Outcome:
+    remote = step.remote
+    if remote.snapshot is not None:
+        return _snapshot(remote, catalog, session)
+    moved = 0
+    if step.action is not Action.EXPAND:
+        arrived, moved = _have(step, session)
+        land(remote, arrived, session, ours=step.found.at is None or step.action is not Action.UNPACK)
+    if remote.expand is None:
+        return Outcome(remote, bytes=moved)
+    expanded = expand(remote, session)
+    return Outcome(remote, expanded=expanded, bytes=moved + expanded.bytes)
+
+
+def _have(step: Step, session: Session) -> tuple[Arrived, int]:
+    """The finished file: one that was here, or one that is fetched now; and the bytes that were moved for it."""
+    remote = step.remote
+    if step.action is Action.UNPACK and step.found.at is not None:
+        seen = session.lock.seen(remote.name)
+        return Arrived(step.found.at, seen or Seen("", step.found.bytes, remote.sha256 or "")), 0
+    arrived = transfer(remote, session)
+    session.lock.record(remote.name, arrived.seen)
+    return arrived, max(arrived.seen.size - step.found.bytes, 0)
+
+
+def _snapshot(remote: Remote, catalog: Catalog, session: Session) -> Outcome:
+    """List a repository and fetch its files: a small plan of its own, one file after another."""
+    files = list_snapshot(remote, session)
+    wanted = Wanted((remote.source,), files, ())
+    inner = plan(wanted, survey(session.root, catalog, wanted), jobs=1)
+    check_disk(inner)
+    moved = 0
+    for step in inner.work:
+        session.check_cancelled()
+        arrived, bytes_moved = _have(step, session)
+        land(step.remote, arrived, session, ours=True)
+        moved += bytes_moved
+    receipt_snapshot(remote, files, session)
+    return Outcome(remote, bytes=moved)
+
+
+def _tell(outcome: Outcome, session: Session) -> None:
+    remote = outcome.remote
+    if outcome.error is not None:
+        text, hint = str(outcome.error), outcome.error.hint or ""
+        session.report(Event(EventKind.FAILED, remote.name, remote.source, text=text, hint=hint))
+        return
+    text = ""
+    if outcome.expanded is not None:
+        text = f"{outcome.expanded.done:,} here, {outcome.expanded.gone:,} gone, {outcome.expanded.failed:,} failed"
+    session.report(Event(EventKind.DONE, remote.name, remote.source, outcome.bytes, text=text))
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk says into our error, in one place.
+
+    Raises:
+        DiskError: no room, or no permission.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        if error.errno in _NO_ROOM:
+            hint = "free some room and run the same command again: it goes on where it stood"
+            raise DiskError(f"no room left on the disk of {where}", hint=hint) from error
+        if error.errno in _NO_RIGHT:
+            raise DiskError(
+                f"cannot write {where}: {error.strerror}", hint="check permissions, or choose --root"
+            ) from error
+        raise
+
+
+@contextmanager
+def _alone(session: Session) -> Iterator[None]:
+    """Hold the tree for this process; wait with a word while another `cvl fetch` works on it."""
+    with disk_errors(session.root.path):
+        session.root.notes.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(session.root.notes / "fetch.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            text = f"another cvl fetch works on {session.root.path}; waiting for it to end"
+            session.report(Event(EventKind.NOTE, text=text))
+            _wait(lock, session)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _wait(lock: FileLock, session: Session) -> None:
+    while True:
+        session.check_cancelled()
+        try:
+            lock.acquire(timeout=0.5)
+            return
+        except Timeout:
+            continue

@@ -1,0 +1,58 @@
+"""What every transfer of one `cvl fetch` shares."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import httpx
+
+from cvl.download.links import LinkList
+from cvl.download.lock import Lock
+from cvl.download.policy import Policy
+from cvl.errors import Cancelled
+from cvl.events import Reporter, silent
+from cvl.root import Root
+
+
+@dataclass(frozen=True)
+class Session:
+    """The tools and wishes of one run.
+
+    Args:
+        root: the tree.
+        client: the HTTP client, one pool of connections for all.
+        lock: what was seen at first contact.
+        links: the list of signed links, where the user has one.
+        policy: when to try again.
+        report: told of everything that happens.
+        cancel: set when the user wants to stop.
+        accept_digest: take single-source digests for wrong where the bytes differ at the right size.
+        keep_archives: leave archives on the disk after they are unpacked.
+        retry_failed: try addresses again that were once given up for good.
+        jobs: files in flight at once.
+        connections: of lists of many small files.
+    """
+
+    root: Root
+    client: httpx.Client
+    lock: Lock
+    links: LinkList | None = None
+    policy: Policy = field(default_factory=Policy)
+    report: Reporter = silent
+    cancel: threading.Event = field(default_factory=threading.Event)
+    accept_digest: bool = False
+    keep_archives: bool = False
+    retry_failed: bool = False
+    jobs: int = 4
+    connections: int = 32
+
+    def check_cancelled(self) -> None:
+        """Raise Cancelled once the user wants to stop."""
+        if self.cancel.is_set():
+            raise Cancelled("stopped; what is done stays done", hint="run the same command again to go on")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not past the user's wish to stop."""
+        self.cancel.wait(seconds)
+        self.check_cancelled()

@@ -1,0 +1,230 @@
+"""What is here already: the disk looked at once, for the plan to be made from values."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cvl.download.expand import pending
+from cvl.download.receipts import Receipt, read_receipt
+from cvl.download.select import Remote, Wanted
+from cvl.files import count_files
+from cvl.manifest import Catalog, Expect, Link
+from cvl.root import Root
+
+CHUNK = 1 << 20
+
+
+class Presence(StrEnum):
+    """How much of a file is here."""
+
+    LANDED = "landed"
+    ARCHIVE = "archive"
+    PART = "part"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is here of one file.
+
+    Args:
+        presence: how far it came.
+        bytes: of the archive or of the unfinished transfer.
+        at: the archive, where it is complete: ours or one that the user downloaded.
+        lost: how many files of it stood in the tree once and are gone.
+        adopted: whether it was found in the tree without a receipt of ours.
+        pending: for a list of small files, how many are still to be fetched.
+    """
+
+    presence: Presence
+    bytes: int = 0
+    at: Path | None = None
+    lost: int = 0
+    adopted: bool = False
+    pending: int = 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is here of every wanted file, which links are missing, and the room that is left."""
+
+    found: Mapping[str, Found]
+    missing_links: tuple[Link, ...]
+    free_bytes: int
+
+
+def survey(root: Root, catalog: Catalog, wanted: Wanted, downloads: Path | None = None) -> Survey:
+    """Look at the disk.
+
+    A file counts as here if its receipt is borne out by the disk, if it lies in its place with the digest or size that
+    is known of it, or if its folder holds as many files as the manifest expects. `downloads` is a folder of files that
+    the user brought; they are told by digest, or by size and name where no digest is known.
+    """
+    scout = _Scout(root, catalog, downloads)
+    found = {remote.name: scout.look(remote) for remote in wanted.remotes}
+    links = tuple(link for link in wanted.links if not (root.at(link.path)).exists())
+    return Survey(found, links, _free_bytes(root.path))
+
+
+class _Scout:
+    """Looks for files, listing every folder once."""
+
+    def __init__(self, root: Root, catalog: Catalog, downloads: Path | None) -> None:
+        self._root = root
+        self._catalog = catalog
+        self._brought = _by_name(downloads) if downloads is not None else {}
+        self._listing = cache(_listing)
+
+    def look(self, remote: Remote) -> Found:
+        found = self._look_at_file(remote)
+        if remote.expand is None or found.presence is not Presence.LANDED:
+            return found
+        folder = self._root.at(remote.expand.into)
+        entries = pending(self._root.ledgers, folder, remote.name)
+        return replace(found, pending=entries if entries is not None else remote.expand.count or 1)
+
+    def _look_at_file(self, remote: Remote) -> Found:
+        receipt = read_receipt(self._root, remote.name)
+        lost = 0
+        if receipt is not None and receipt.recipe == recipe(remote):
+            lost = self._lost(receipt, remote)
+            if not lost:
+                return Found(Presence.LANDED, receipt.size)
+        if not lost and self._stands(remote):
+            return Found(Presence.LANDED, remote.size or 0, adopted=True)
+        return self._archive_or_part(remote, lost)
+
+    def _archive_or_part(self, remote: Remote, lost: int) -> Found:
+        own = self._root.archives / remote.name
+        if own.is_file():
+            return Found(Presence.ARCHIVE, own.stat().st_size, own, lost)
+        brought = self._brought_by_user(remote)
+        if brought is not None:
+            return Found(Presence.ARCHIVE, brought.stat().st_size, brought, lost)
+        part = self._root.downloads / f"{remote.name}.part"
+        if part.is_file():
+            return Found(Presence.PART, part.stat().st_size, None, lost)
+        return Found(Presence.ABSENT, 0, None, lost)
+
+    def _lost(self, receipt: Receipt, remote: Remote) -> int:
+        """How many of the files that a receipt lists are not in the tree any more."""
+        if remote.path is not None and _unchanged(self._root.at(remote.path), receipt):
+            return 0
+        if remote.path is not None:
+            # Another time is not yet another content: a copied tree keeps the bytes only. Without a digest it is lost.
+            return int(not self._proven(remote, receipt))
+        folder = self._root.at(receipt.folder)
+        lost = 0
+        for member in receipt.members:
+            head, _, tail = member.rpartition("/")
+            lost += tail not in self._listing(folder / head if head else folder)
+        return lost
+
+    def _proven(self, remote: Remote, receipt: Receipt) -> bool:
+        path = self._root.at(remote.path or "")
+        known = replace(remote, size=receipt.size, sha256=remote.sha256 or receipt.sha256)
+        return path.is_file() and matches(known, path)
+
+    def _stands(self, remote: Remote) -> bool:
+        """Whether a file without receipt is in the tree all the same: brought by hand, or a shared disk."""
+        if remote.path is not None:
+            path = self._root.at(remote.path)
+            return path.is_file() and matches(remote, path)
+        if remote.unpack is None:
+            return False
+        expected = [entry for entry in self._catalog.sources[remote.source].expect if entry.folder == lands_in(remote)]
+        return bool(expected) and all(self._holds(entry) for entry in expected)
+
+    def _holds(self, expect: Expect) -> bool:
+        return expect.files is not None and count_files(self._root.at(expect.folder), expect.suffix) >= expect.files
+
+    def _brought_by_user(self, remote: Remote) -> Path | None:
+        names = {remote.name, *(urlsplit(url).path.rsplit("/", 1)[-1] or url.partition(":")[2] for url in remote.urls)}
+        # Drive addresses carry no name: there, the cache name without the source's is the publisher's.
+        names.add(remote.name.removeprefix(f"{remote.source}-"))
+        candidates = [path for name in names for path in self._brought.get(name, ())]
+        return next((path for path in candidates if matches(remote, path)), None)
+
+
+def recipe(remote: Remote) -> str:
+    """How a file goes into the tree, as text: a receipt made under another recipe is void."""
+    if remote.unpack is not None:
+        return remote.unpack.model_dump_json()
+    if remote.snapshot is not None:
+        return remote.snapshot.model_dump_json()
+    return remote.path or ""
+
+
+def lands_in(remote: Remote) -> str:
+    """The folder of the tree that an archive's members land in, as far as its first pattern tells."""
+    assert remote.unpack is not None
+    kept = remote.unpack.include[0].split("/")[:-1][remote.unpack.strip :]
+    fixed = [] if remote.unpack.flatten else [part for part in kept if not set(part) & set("*?[")]
+    return "/".join([remote.unpack.into, *fixed])
+
+
+def matches(remote: Remote, path: Path) -> bool:
+    """Whether the file at `path` has the size and the digest that are known of `remote`."""
+    if remote.size is not None and path.stat().st_size != remote.size:
+        return False
+    known = {"sha256": remote.sha256, "md5": remote.md5}
+    algorithm = next((name for name, digest in known.items() if digest is not None), None)
+    return algorithm is None or digest_of(path, algorithm) == known[algorithm]
+
+
+def digest_of(path: Path, algorithm: str) -> str:
+    """The digest of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def single_file_receipt(remote: Remote, path: Path, *, sha256: str | None, url: str) -> Receipt:
+    """The receipt of a file that lies in the tree as it came."""
+    status = path.stat()
+    return Receipt(
+        url=url,
+        size=status.st_size,
+        sha256=sha256,
+        recipe=recipe(remote),
+        folder=str(Path(remote.path or "").parent),
+        members=[path.name],
+        bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+    )
+
+
+def _unchanged(path: Path, receipt: Receipt) -> bool:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return status.st_size == receipt.size and status.st_mtime_ns == receipt.mtime_ns
+
+
+def _listing(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(entry.name for entry in os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
+def _by_name(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            found.setdefault(name, []).append(Path(parent) / name)
+    return found
+
+
+def _free_bytes(path: Path) -> int:
+    while not path.exists():
+        path = path.parent
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize

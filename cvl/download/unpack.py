@@ -1,0 +1,158 @@
+"""From an archive to files in the tree: only what the manifest includes, each file whole or absent.
+
+Zip and tar are told apart by content, and so is gzip: SA-1B's shards are gzip under the name `.tar`. A member that
+would land outside of its folder stops the whole archive before anything of it is written (zip) or at that member (tar,
+which has no directory to look through first).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from cvl.errors import ArchiveError
+from cvl.files import beside
+from cvl.manifest import Unpack
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What came out of an archive.
+
+    Args:
+        members: the files, relative to the folder that they were unpacked into.
+        bytes: of all of them.
+        written: how many were written; the others were there already, whole.
+    """
+
+    members: tuple[str, ...]
+    bytes: int
+    written: int
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+Progress = Callable[[int, int | None], None]
+
+
+def unpack(archive: Path, spec: Unpack, folder: Path, progress: Progress) -> Unpacked:
+    """Write the members that `spec` includes below `folder`.
+
+    A file that is there with the member's size is left as it is. `progress(members so far, members in all)` is called
+    after each member; what it raises ends the work, which can be begun again.
+
+    Raises:
+        ArchiveError: the archive is damaged, hostile, or holds another number of files than the manifest says.
+    """
+    landed: dict[str, int] = {}
+    written = 0
+    members, total = _members(archive, spec)
+    try:
+        for member in members:
+            place = destination(member.name, spec)
+            if place in landed:
+                raise ArchiveError(f"{archive.name}: two members would both become {place}")
+            written += _write(member, folder / place)
+            landed[place] = member.size
+            progress(len(landed), total)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        # A damaged stream may have given all that is wanted before it broke: SA-1B's shards 14, 16, 17 and 19 are
+        # published that way.
+        if len(landed) != spec.members:
+            raise ArchiveError(f"{archive.name}: damaged after {len(landed):,} files: {error}") from error
+    if spec.members is not None and len(landed) != spec.members:
+        raise ArchiveError(f"{archive.name}: expected {spec.members:,} files, found {len(landed):,}")
+    if not landed:
+        raise ArchiveError(f"{archive.name}: none of its members is one that the manifest includes: {spec.include}")
+    return Unpacked(tuple(landed), sum(landed.values()), written)
+
+
+def destination(name: str, spec: Unpack) -> str:
+    """Where a member lands, relative to the folder that the archive is unpacked into.
+
+    Raises:
+        ArchiveError: it would land outside, or nothing is left of its name.
+    """
+    path = PurePosixPath(name)
+    leaves = path.is_absolute() or ".." in path.parts
+    # Flattening drops the folders, so ALLaVA's absolute paths are harmless; a backslash is never a name of ours.
+    if "\\" in name or "\0" in name or path.name == ".." or (leaves and not spec.flatten):
+        raise ArchiveError(f"the member `{name}` would land outside of its folder")
+    parts = path.parts[-1:] if spec.flatten else path.parts[spec.strip :]
+    if not parts:
+        raise ArchiveError(f"nothing is left of the member `{name}` after {spec.strip} leading folders are dropped")
+    return "/".join(parts)
+
+
+def included(name: str, spec: Unpack) -> bool:
+    """Whether a member is one that the manifest wants."""
+    return any(fnmatchcase(name, pattern) for pattern in spec.include) and not any(
+        fnmatchcase(name, pattern) for pattern in spec.exclude
+    )
+
+
+def _members(archive: Path, spec: Unpack) -> tuple[Iterator[_Member], int | None]:
+    """The wanted members in the archive's order, and their number where it is known beforehand."""
+    if not zipfile.is_zipfile(archive):
+        return _tar_members(archive, spec), spec.members
+    # Read once to look at every name before anything is written, the second time to write.
+    with zipfile.ZipFile(archive) as directory:
+        names = [info.filename for info in directory.infolist() if not info.is_dir() and included(info.filename, spec)]
+    for name in names:
+        destination(name, spec)
+    return _zip_members(archive, spec), len(names)
+
+
+def _zip_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            if not info.is_dir() and included(info.filename, spec):
+                yield _Member(info.filename, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
+
+
+def _tar_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
+    with tarfile.open(archive, "r|*") as file:
+        for info in file:
+            name = info.name.removeprefix("./")
+            if not included(name, spec) or info.isdir():
+                continue
+            if not info.isreg():
+                raise ArchiveError(f"{archive.name}: the member `{info.name}` is a link or a device")
+            content = file.extractfile(info)
+            assert content is not None
+            yield _Member(name, info.size, lambda content=content: content)  # type: ignore[misc]
+
+
+def _write(member: _Member, path: Path) -> bool:
+    """Write a member under a name of its own and rename it; returns whether there was need to.
+
+    Reading to the end is what makes zipfile check the CRC.
+    """
+    if path.is_file() and path.stat().st_size == member.size:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = beside(path)
+    try:
+        with member.open() as content, temporary.open("wb") as file:
+            shutil.copyfileobj(content, file, _CHUNK)
+        if temporary.stat().st_size != member.size:
+            raise EOFError(f"the member `{member.name}` ends early")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return True

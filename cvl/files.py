@@ -1,0 +1,62 @@
+"""Small acts on files that must never be half done."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import threading
+from pathlib import Path
+
+
+def beside(path: Path) -> Path:
+    """A name in the same folder that no other process or thread uses, for a file that will take `path`'s place."""
+    return path.with_name(f".cvl-{path.name}-{os.getpid()}-{threading.get_ident()}.tmp")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader finds the old content or the new, never a part. The folder must exist."""
+    temporary = beside(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def publish(finished: Path, destination: Path) -> None:
+    """Move a finished file to its place in one step, across file systems too. An older file there is replaced."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        finished.replace(destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = beside(destination)
+        shutil.copyfile(finished, temporary)
+        temporary.replace(destination)
+        finished.unlink()
+
+
+def take(original: Path, destination: Path) -> None:
+    """Give `original` a second place at `destination`: a hard link where the file system allows, else a copy."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = beside(destination)
+    try:
+        os.link(original, temporary)
+    except OSError:
+        shutil.copyfile(original, temporary)
+    temporary.replace(destination)
+
+
+def count_files(folder: Path, suffix: str | None = None) -> int:
+    """How many files lie in a folder and below it, of one suffix if one is given; hidden ones do not count.
+
+    0 for a folder that is not there.
+    """
+    return sum(
+        name.endswith(suffix or "") and not name.startswith(".")
+        for _, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    )

@@ -1,0 +1,48 @@
+"""Manifests: what every source, stage and model is, as TOML on disk and as frozen values in the program."""
+
+from cvl.manifest.catalog import STAGES, Catalog, cache_names, load_catalog, shipped_manifests
+from cvl.manifest.fields import HubPlace, hub_place
+from cvl.manifest.shards import format_shards, parse_shards
+from cvl.manifest.source import (
+    Alternative,
+    Annotation,
+    Convert,
+    Expand,
+    Expect,
+    File,
+    Gate,
+    Link,
+    Mirror,
+    Snapshot,
+    Source,
+    Unpack,
+)
+from cvl.manifest.stage import Document, Model, Scripts, Stage
+
+__all__ = [
+    "STAGES",
+    "Alternative",
+    "Annotation",
+    "Catalog",
+    "Convert",
+    "Document",
+    "Expand",
+    "Expect",
+    "File",
+    "Gate",
+    "HubPlace",
+    "Link",
+    "Mirror",
+    "Model",
+    "Scripts",
+    "Snapshot",
+    "Source",
+    "Stage",
+    "Unpack",
+    "cache_names",
+    "format_shards",
+    "hub_place",
+    "load_catalog",
+    "parse_shards",
+    "shipped_manifests",
+]
