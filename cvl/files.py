@@ -6,7 +6,14 @@ import errno
 import os
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from cvl.errors import DiskError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def beside(path: Path) -> Path:
@@ -60,3 +67,24 @@ def count_files(folder: Path, suffix: str | None = None) -> int:
         for _, _, names in os.walk(folder, followlinks=True)
         for name in names
     )
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk says into our error, in one place.
+
+    Raises:
+        DiskError: no room, or no permission.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        if error.errno in _NO_ROOM:
+            hint = "free some room and run the same command again: it goes on where it stood"
+            raise DiskError(f"no room left on the disk of {where}", hint=hint) from error
+        if error.errno in _NO_RIGHT:
+            raise DiskError(
+                f"cannot write {where}: {error.strerror}", hint="check permissions, or choose --root"
+            ) from error
+        raise

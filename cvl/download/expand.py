@@ -6,6 +6,7 @@ picture is a failure, not a file.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -57,7 +58,7 @@ def expand(remote: Remote, session: Session) -> Expanded:
     path = ledger_path(session, remote)
     with open_ledger(path) as ledger:
         ledger.enter(_entries(session.root.at(remote.path or ""), remote.expand.url_field))
-        _forget_lost(ledger, session.root.at(remote.expand.into))
+        _reconcile(ledger, session.root.at(remote.expand.into))
         again = [State.WAITING, State.FAILED] + [State.GONE] * session.retry_failed
         moved = _fetch_all(list(ledger.rows(*again)), ledger, remote, session)
         return Expanded(ledger.count(State.DONE), ledger.count(State.GONE), ledger.count(State.FAILED), moved, path)
@@ -69,7 +70,7 @@ def pending(root_ledgers: Path, folder: Path, name: str) -> int | None:
     if not path.exists():
         return None
     with open_ledger(path) as ledger:
-        here = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        here = _names(folder)
         lost = sum(row.name not in here for row in ledger.rows(State.DONE))
         return lost + ledger.count(State.WAITING, State.FAILED)
 
@@ -96,10 +97,17 @@ def _entries(path: Path, url_field: str) -> Iterator[tuple[str, str]]:
         yield key, msgspec.json.decode(entry[url_field], type=str)
 
 
-def _forget_lost(ledger: Ledger, folder: Path) -> None:
-    """Files that were done and are gone from the disk are waiting again."""
-    here = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+def _reconcile(ledger: Ledger, folder: Path) -> None:
+    """Bring the ledger up to what the disk holds: lost files are waiting again, those brought otherwise are done."""
+    here = _names(folder)
     ledger.settle([Row(row.key, row.url) for row in ledger.rows(State.DONE) if row.name not in here])
+    by_key = {name.rpartition(".")[0]: name for name in sorted(here, reverse=True)}
+    waiting = [row for row in ledger.rows(State.WAITING, State.FAILED, State.GONE) if row.key in by_key]
+    ledger.settle([replace(row, state=State.DONE, name=by_key[row.key], reason=None) for row in waiting])
+
+
+def _names(folder: Path) -> set[str]:
+    return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
 
 
 def _fetch_all(rows: list[Row], ledger: Ledger, remote: Remote, session: Session) -> int:

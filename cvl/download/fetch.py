@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cvl.download.http import make_client
@@ -43,7 +43,7 @@ class Options:
     accept_digest: bool = False
     keep_archives: bool = False
     retry_failed: bool = False
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True)

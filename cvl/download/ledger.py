@@ -57,7 +57,7 @@ class Ledger:
         self._connection = connection
 
     def enter(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Add the entries (key, address) of the list. One whose address changed is looked at anew, others keep their state."""
+        """Add the entries (key, address) of the list; one whose address changed is looked at anew."""
         self._connection.executemany(
             "INSERT INTO files (key, url, state) VALUES (?, ?, 0) ON CONFLICT (key) DO UPDATE "
             "SET state = 0, url = excluded.url, reason = NULL WHERE url != excluded.url",

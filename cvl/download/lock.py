@@ -71,9 +71,11 @@ class Lock:
     def pin(self, remote: Remote) -> Remote:
         """`remote` with the size and digest of first contact where the manifest names none."""
         seen = self.seen(remote.name)
-        if seen is None or remote.sha256 is not None or remote.md5 is not None:
+        if seen is None:
             return remote
-        return replace(remote, size=seen.size, sha256=seen.sha256)
+        known = remote.sha256 is not None or remote.md5 is not None
+        size = remote.size if remote.size is not None else seen.size
+        return replace(remote, size=size, sha256=remote.sha256 if known else seen.sha256)
 
     def _write(self) -> None:
         files = {name: asdict(self._files[name]) for name in sorted(self._files)}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
@@ -22,10 +20,8 @@ from cvl.download.survey import survey
 from cvl.download.transfer import Arrived, transfer
 from cvl.errors import Cancelled, CvlError, DiskError
 from cvl.events import Event, EventKind
+from cvl.files import disk_errors
 from cvl.manifest import Catalog
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -169,27 +165,6 @@ def _tell(outcome: Outcome, session: Session) -> None:
     if outcome.expanded is not None:
         text = f"{outcome.expanded.done:,} here, {outcome.expanded.gone:,} gone, {outcome.expanded.failed:,} failed"
     session.report(Event(EventKind.DONE, remote.name, remote.source, outcome.bytes, text=text))
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk says into our error, in one place.
-
-    Raises:
-        DiskError: no room, or no permission.
-    """
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or path
-        if error.errno in _NO_ROOM:
-            hint = "free some room and run the same command again: it goes on where it stood"
-            raise DiskError(f"no room left on the disk of {where}", hint=hint) from error
-        if error.errno in _NO_RIGHT:
-            raise DiskError(
-                f"cannot write {where}: {error.strerror}", hint="check permissions, or choose --root"
-            ) from error
-        raise
 
 
 @contextmanager

@@ -53,6 +53,18 @@ class Catalog:
             raise UsageError(f"there is no source called `{name}`", hint=hint)
         return self.sources[name]
 
+    def convertible(self, name: str) -> str:
+        """The folder whose pictures `cvl convert NAME` turns into JPEGs, as a path of the tree.
+
+        Raises:
+            UsageError: there is no such source, or nothing of it needs converting.
+        """
+        convert = self.source(name).convert
+        if convert is None:
+            names = ", ".join(other for other, source in self.sources.items() if source.convert)
+            raise UsageError(f"nothing of `{name}` needs converting", hint=f"sources that do: {names}")
+        return convert.folder
+
     def stage_annotations(self, number: int) -> tuple[Annotation, ...]:
         """The instruction files of one stage: those its manifest names, then those that join it."""
         named = [self.annotations[name][1] for name in self.stages[number].data]

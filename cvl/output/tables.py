@@ -1,0 +1,186 @@
+"""Results as tables: sources, plans, fetches, verification, status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+from rich.text import Text
+
+from cvl.convert.jpeg import ConversionReport, Removal
+from cvl.download.plan import Action, Plan
+from cvl.download.run import Result
+from cvl.manifest import Catalog, File, Source
+from cvl.output.console import gigabytes, stderr, stdout
+from cvl.status import SourceStatus, Status
+from cvl.verify.report import Problem, Report
+
+_MARKS = {True: Text("yes", style="green"), False: Text("no", style="red"), None: Text("not asked", style="dim")}
+
+
+def print_sources(catalog: Catalog, statuses: tuple[SourceStatus, ...]) -> None:
+    """Every source in a line: files, bytes, the stages that read it, what is here, licence, what it asks."""
+    table = _table("source", "files", "bytes", "stages", "here", "licence", "asks")
+    for status in statuses:
+        source = catalog.sources[status.name]
+        row = (status.name, f"{status.files}", gigabytes(status.bytes or None), _stages(status), _here(status))
+        table.add_row(*row, source.licence or "not stated", source.asks or "nothing")
+    stdout().print(table)
+
+
+def print_source(source: Source, status: SourceStatus) -> None:
+    """One source with all that is known of its files: where they come from, where they land, how sure it is."""
+    console = stdout()
+    console.print(Text.assemble((status.name, "bold"), f": {source.title}"))
+    console.print(f"licence: {source.licence or 'not stated'}; asks: {source.asks or 'nothing'}")
+    console.print(
+        f"page: {source.homepage or 'none'}; stages: {_stages(status)}; here: {status.here} of {status.files}"
+    )
+    table = _table("file", "bytes", "digest", "lands in", "from")
+    for file in source.files:
+        known = "sha256" if file.sha256 else "md5" if file.md5 else "at first contact"
+        digest = f"{known}, {file.certainty}" if file.sha256 or file.md5 else known
+        size = sum(file.size.values()) if isinstance(file.size, dict) and not file.approximate_size else file.size
+        size = size if isinstance(size, int) else (file.approximate_size or 0) * max(len(file.shard_numbers), 1)
+        table.add_row(file.name, gigabytes(size or None), digest, _landing(file), file.url)
+    console.print(table)
+
+
+def _landing(file: File) -> str:
+    place = file.unpack or file.snapshot
+    return place.into if place is not None else str(file.path)
+
+
+def _stages(status: SourceStatus) -> str:
+    return ",".join(map(str, status.stages)) or "-"
+
+
+def print_plan(plan: Plan) -> None:
+    """What a fetch would do, file by file, and what it costs."""
+    table = _table("source", "file", "what", "to move", "from")
+    for step in plan.steps:
+        moves = "" if step.action is Action.KEEP else gigabytes(step.transfer_bytes)
+        table.add_row(step.remote.source, step.remote.name, step.action, moves, step.remote.urls[0])
+    for link in plan.links:
+        table.add_row("", link.path, "link", "", link.target)
+    console = stdout()
+    console.print(table)
+    unknown = sum(step.transfer_bytes is None for step in plan.steps)
+    more = f" and {unknown} files of unknown size" if unknown else ""
+    console.print(
+        f"to move: {gigabytes(plan.transfer_bytes)}{more}; on disk at its peak: {gigabytes(plan.peak_bytes)} "
+        f"of {gigabytes(plan.free_bytes)} free"
+    )
+
+
+def print_fetched(result: Result) -> None:
+    """What a fetch did: a line in all, and a row for each file that is not here."""
+    done = len(result.outcomes) - len(result.failed)
+    links = f", {result.links} links made" if result.links else ""
+    stdout().print(
+        f"{done} files fetched ({gigabytes(result.bytes)}), {result.kept} were here already{links}"
+        + (f", {len(result.failed)} failed" if result.failed else "")
+    )
+    for outcome in result.outcomes:
+        gone = outcome.expanded.gone if outcome.expanded is not None else 0
+        if gone:
+            stderr().print(
+                f"{outcome.remote.name}: {gone:,} addresses are gone for good; --retry-failed asks them again"
+            )
+    for outcome in result.failed:
+        hint = outcome.error.hint if outcome.error is not None else "run the same command again"
+        stderr().print(
+            Text.assemble((f"{outcome.remote.name}: ", "red"), str(outcome.error or "some addresses failed"))
+        )
+        if hint:
+            stderr().print(Text.assemble(("  hint: ", "cyan"), hint))
+    for error in result.link_errors:
+        stderr().print(Text.assemble(("link: ", "red"), str(error)))
+
+
+def print_converted(report: ConversionReport, *, dry_run: bool) -> None:
+    """What a conversion did, and the files that it had to leave."""
+    verb = "would be converted" if dry_run else "converted"
+    kinds = ", ".join(f"{count:,} {kind.name}" for kind, count in report.by_kind.items())
+    stdout().print(
+        f"{report.scanned:,} files looked at: {report.already_jpeg:,} are JPEGs, {report.already_converted:,} were "
+        f"converted before, {len(report.converted):,} {verb}{f' ({kinds})' if kinds else ''}, "
+        f"{len(report.unreadable):,} cannot be read"
+    )
+    for left in (*report.unreadable, *report.shadowed):
+        stderr().print(Text.assemble((f"{left.name}: ", "red"), left.reason))
+
+
+def print_removed(removal: Removal) -> None:
+    """What became of the originals."""
+    stdout().print(f"{removal.files:,} originals removed, {gigabytes(removal.bytes)} freed, {len(removal.kept):,} kept")
+    for left in removal.kept:
+        stderr().print(Text.assemble((f"{left.name}: ", "yellow"), left.reason))
+
+
+def print_report(report: Report) -> None:
+    """The tree folder by folder, the instruction files, the problems with their cures, and the stages."""
+    console = stdout()
+    folders = _table("folder", "source", "expected", "found")
+    for folder in report.folders:
+        short = (folder.expected is not None and folder.found < folder.expected) or not folder.found
+        found = Text(f"{folder.found:,}", style="red" if short else "green")
+        folders.add_row(folder.path, folder.source, _number(folder.expected), found)
+    files = _table("instruction file", "records", "text only", "missing pictures", "training skips")
+    for state in report.annotations:
+        skips = ", ".join(f"{count:,} {reason}" for reason, count in state.skipped.items()) or "none"
+        files.add_row(state.name, f"{state.records:,}", f"{state.text_only:,}", f"{state.missing:,}", skips)
+    console.print(folders)
+    console.print(files)
+    _print_problems(report.problems)
+    for stage, ready in report.stages.items():
+        console.print(Text.assemble(f"stage {stage}: ", ("ready", "green") if ready else ("not ready", "red")))
+    console.print(f"{report.images_missing:,} images missing, {len(report.problems)} problems")
+
+
+def _print_problems(problems: Iterable[Problem]) -> None:
+    console = stdout()
+    for problem in problems:
+        console.print(Text.assemble((f"{problem.kind}", "bold red"), f" {problem.path}: {problem.detail}"))
+        for example in problem.examples:
+            console.print(Text(f"    {example}", style="dim"))
+        console.print(Text.assemble(("  cure: ", "cyan"), problem.cure))
+
+
+def print_status(status: Status) -> None:
+    """Where the journey stands, and what to type next."""
+    console = stdout()
+    table = _table("source", "stages", "files here", "bytes here")
+    for source in status.sources:
+        files = Text(f"{source.here}/{source.files}", style="green" if source.complete else "yellow")
+        stages = ",".join(map(str, source.stages)) or "-"
+        table.add_row(
+            source.name, stages, files, f"{gigabytes(source.bytes_here)} of {gigabytes(source.bytes or None)}"
+        )
+    console.print(f"tree: {status.root}")
+    console.print(table)
+    when = f"{status.verified_at:%Y-%m-%d %H:%M} UTC, {status.problems} problems" if status.verified_at else "never"
+    console.print(f"last verified: {when}")
+    for stage in status.stages:
+        trained = ", ".join(stage.trained) or "not yet"
+        line = Text.assemble(f"stage {stage.number}, {stage.title}: data complete ", _MARKS[stage.verified])
+        console.print(line + Text(f", trained {trained}"))
+    console.print(Text.assemble(("next: ", "bold cyan"), status.next_command))
+
+
+def _here(status: SourceStatus) -> Text:
+    if status.complete:
+        return Text("all", style="green") if status.files else Text("-")
+    return Text(f"{status.here} of {status.files}", style="yellow" if status.here else "dim")
+
+
+def _number(value: int | None) -> str:
+    return f"{value:,}" if value is not None else "any"
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    right = {"files", "bytes", "expected", "found", "records", "text only", "missing pictures", "to move"}
+    for header in headers:
+        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
+    return table

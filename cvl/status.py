@@ -1,0 +1,138 @@
+"""Where the whole journey stands: sources, conversions, the last verification, the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from cvl.download.lock import Lock
+from cvl.download.plan import Action, Step, plan
+from cvl.download.select import Request, select
+from cvl.download.survey import survey
+from cvl.manifest import STAGES, Catalog
+from cvl.root import Root
+from cvl.verify.verify import read_report
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """How much of one source is here.
+
+    Args:
+        name: of the source.
+        files: remote files of it that the stages need; all that it has, for sources of no stage.
+        here: how many of them have landed in the tree.
+        bytes: of all its remote files, as far as known.
+        bytes_here: of those that have landed or have begun to come, as far as known.
+        stages: that read it.
+    """
+
+    name: str
+    files: int
+    here: int
+    bytes: int
+    bytes_here: int
+    stages: tuple[int, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file of it has landed."""
+        return self.here == self.files
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """How far one stage is.
+
+    Args:
+        number: 1, 2 or 3.
+        title: as the document calls it.
+        verified: what the last verification said of its data; None if nobody asked.
+        trained: the checkpoints of it that are here, by model.
+    """
+
+    number: int
+    title: str
+    verified: bool | None
+    trained: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where the whole journey stands.
+
+    Args:
+        root: of the tree.
+        sources: by name.
+        stages: all three.
+        verified_at: when the last verification ended, UTC.
+        problems: how many it found.
+        next_command: what to type next.
+    """
+
+    root: str
+    sources: tuple[SourceStatus, ...]
+    stages: tuple[StageStatus, ...]
+    verified_at: datetime | None
+    problems: int
+    next_command: str
+
+
+def source_status(catalog: Catalog, root: Root, names: tuple[str, ...] = ()) -> tuple[SourceStatus, ...]:
+    """How much of each source is here; of all sources if none is named. Writes nothing and asks no network.
+
+    Raises:
+        UsageError: there is no source of that name.
+    """
+    steps = _steps(catalog, root)
+    reads = {stage: set(catalog.stage_sources(stage)) for stage in STAGES}
+    for name in names:
+        catalog.source(name)
+    return tuple(_source(name, steps, reads) for name in (names or catalog.sources))
+
+
+def status(catalog: Catalog, root: Root) -> Status:
+    """Where the journey stands, and what to type next. Writes nothing and asks no network."""
+    sources = source_status(catalog, root)
+    report = read_report(root.report)
+    at = datetime.fromtimestamp(root.report.stat().st_mtime, UTC) if report is not None else None
+    ready = dict(report.stages) if report is not None else {}
+    stages = tuple(_stage(catalog, root, number, ready.get(number)) for number in STAGES)
+    problems = len(report.problems) if report is not None else 0
+    return Status(str(root.path), sources, stages, at, problems, _next(sources, stages, at, problems))
+
+
+def _steps(catalog: Catalog, root: Root) -> tuple[Step, ...]:
+    """What a fetch would do: for the sources of the stages only as much as the stages need, for others all."""
+    lock = Lock(root.lock)
+    wanted = select(catalog, Request(names=("all",)))
+    others = tuple(name for name in catalog.sources if name not in wanted.sources)
+    remotes = wanted.remotes + (select(catalog, Request(names=others)).remotes if others else ())
+    pinned = replace(wanted, remotes=tuple(lock.pin(remote) for remote in remotes))
+    return plan(pinned, survey(root, catalog, pinned), jobs=1).steps
+
+
+def _source(name: str, steps: tuple[Step, ...], reads: dict[int, set[str]]) -> SourceStatus:
+    own = [step for step in steps if step.remote.source == name]
+    here = [step for step in own if step.action is Action.KEEP]
+    known = sum(step.remote.expected_bytes or step.found.bytes for step in own)
+    left = sum(step.transfer_bytes or 0 for step in own)
+    stages = tuple(stage for stage, names in reads.items() if name in names)
+    return SourceStatus(name, len(own), len(here), known, known - left, stages)
+
+
+def _stage(catalog: Catalog, root: Root, number: int, verified: bool | None) -> StageStatus:
+    trained = tuple(name for name in catalog.models if (root.checkpoints / name / f"stage{number}").is_dir())
+    return StageStatus(number, catalog.stages[number].title, verified, trained)
+
+
+def _next(
+    sources: tuple[SourceStatus, ...], stages: tuple[StageStatus, ...], verified_at: datetime | None, problems: int
+) -> str:
+    absent = [source.name for source in sources if source.stages and not source.complete]
+    if absent:
+        return f"cvl fetch {' '.join(absent)}"
+    if verified_at is None or problems:
+        return "cvl verify-layout"
+    todo = [stage.number for stage in stages if not stage.trained]
+    return f"cvl train --stage {todo[0]}" if todo else "cvl chat CHECKPOINT --image FILE"

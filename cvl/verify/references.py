@@ -1,0 +1,150 @@
+"""Does every picture that an instruction file names exist, and is it what its folder promises?"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from cvl.annotations import FATAL, Index
+from cvl.annotations import Problem as Defect
+from cvl.images import ImageKind, kind_of
+from cvl.manifest import Annotation, Catalog
+from cvl.verify.layout import doubled, flatten_cure
+from cvl.verify.report import AnnotationState, Kind, Problem
+from cvl.verify.skiplist import MISSING_IMAGE, Skips
+from cvl.verify.tree import Tree
+
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found of one instruction file.
+
+    Args:
+        state: its numbers.
+        missing: paths of the tree that it names and that are not there.
+        convertible: paths in folders that `cvl convert` looks after, to be looked into.
+        skips: the records that training leaves out.
+    """
+
+    state: AnnotationState
+    missing: frozenset[str]
+    convertible: frozenset[str]
+    skips: Skips
+
+
+def check_references(tree: Tree, catalog: Catalog, annotation: Annotation, index: Index) -> Checked:
+    """Look for every picture that `index` names, below the instruction file's own image root."""
+    folders = tuple(source.convert.folder + "/" for source in catalog.sources.values() if source.convert)
+    missing: set[str] = set()
+    convertible: set[str] = set()
+    records: list[int] = []
+    for number, path in _named(annotation, index):
+        if not tree.has_file(path):
+            missing.add(path)
+            records.append(number)
+        elif path.startswith(folders):
+            convertible.add(path)
+    skips = _skips(index, records)
+    return Checked(_state(annotation, index, records, skips), frozenset(missing), frozenset(convertible), skips)
+
+
+def missing_problems(tree: Tree, catalog: Catalog, missing: frozenset[str]) -> Iterator[Problem]:
+    """Missing pictures, put together by source and by what cures them."""
+    groups: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for path in sorted(missing):
+        source = catalog.owner(path) or ""
+        folder = str(PurePosixPath(path).parent)
+        groups[source, _folder_of(catalog, source, folder), _cure(tree, catalog, source, path)].append(path)
+    for (source, folder, cure), paths in groups.items():
+        detail = f"{len(paths):,} pictures are named and not there"
+        yield Problem(Kind.MISSING_IMAGES, source, folder, len(paths), detail, cure, tuple(paths[:_EXAMPLES]))
+
+
+def format_problems(tree: Tree, catalog: Catalog, paths: frozenset[str]) -> Iterator[Problem]:
+    """Pictures that are named as JPEGs and are something else by content, by the source that converts them."""
+    wrong: defaultdict[str, list[str]] = defaultdict(list)
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for path in sorted(paths):
+        kind = kind_of(tree.root / path)
+        if kind is not ImageKind.JPEG:
+            source = catalog.owner(path) or ""
+            wrong[source].append(path)
+            kinds[source][kind.name if kind is not None else "no picture"] += 1
+    for source, found in wrong.items():
+        detail = ", ".join(f"{count:,} × {kind}" for kind, count in kinds[source].most_common()) + " under .jpg"
+        folder = str(PurePosixPath(found[0]).parent)
+        examples = tuple(found[:_EXAMPLES])
+        yield Problem(Kind.NOT_JPEG, source, folder, len(found), detail, f"cvl convert {source}", examples)
+
+
+def _named(annotation: Annotation, index: Index) -> Iterator[tuple[int, str]]:
+    """Record numbers and the paths of the tree that they name."""
+    prefix = annotation.image_root + "/"
+    number = 0
+    for chunk in index.images():
+        for image in chunk:
+            if image is not None:
+                yield number, prefix + image
+            number += 1
+
+
+def _skips(index: Index, missing: list[int]) -> Skips:
+    skips: Skips = {}
+    if missing:
+        skips[MISSING_IMAGE] = missing
+    for defect in Defect:
+        if defect & FATAL:
+            numbers = np.flatnonzero(index.problems & int(defect)).tolist()
+            if numbers:
+                skips[_label(defect)] = numbers
+    return skips
+
+
+def _state(annotation: Annotation, index: Index, missing: list[int], skips: Skips) -> AnnotationState:
+    remarks = {_label(defect): count for defect, count in index.problem_counts.items() if not defect & FATAL}
+    return AnnotationState(
+        name=annotation.name,
+        path=annotation.path,
+        records=len(index),
+        text_only=int(len(index) - index.has_image.sum()),
+        missing=len(missing),
+        skipped={reason: len(numbers) for reason, numbers in skips.items()},
+        remarks=remarks,
+    )
+
+
+def _label(defect: Defect) -> str:
+    return (defect.name or str(int(defect))).lower().replace("_", "-")
+
+
+def _folder_of(catalog: Catalog, source: str, folder: str) -> str:
+    """The folder of the document's tree that a path belongs to: LCS spreads its pictures over many below one."""
+    expects = catalog.sources[source].expect if source else ()
+    return next((entry.folder for entry in expects if (folder + "/").startswith(entry.folder + "/")), folder)
+
+
+def _cure(tree: Tree, catalog: Catalog, source: str, path: str) -> str:
+    """What brings a missing picture: moving, converting or fetching."""
+    place = PurePosixPath(path)
+    inner = doubled(tree, str(place.parent))
+    if inner is not None and place.name in tree.listing(inner).files:
+        return flatten_cure(tree, inner)
+    if not source:
+        return f"put it at {tree.root / path}, or write a manifest that brings it (docs/manifests.md)"
+    manifest = catalog.sources[source]
+    if manifest.convert is not None and _other_suffix(tree, place):
+        return f"cvl convert {source}"
+    if not manifest.files and not manifest.links:
+        return f"put it at {tree.root / path}"
+    return f"cvl fetch {source}"
+
+
+def _other_suffix(tree: Tree, place: PurePosixPath) -> bool:
+    files = tree.listing(str(place.parent)).files
+    return any(place.with_suffix(kind.suffix).name in files for kind in ImageKind)
