@@ -265,11 +265,14 @@ def demo(
 
     Each command that it runs is the real one and is printed first.
     """
-    from cvl.demo.run import run_demo
+    try:
+        from cvl.demo.run import run_demo
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"the demo needs {error.name}, which is not installed", hint="pip install 'cvl[demo]'"
+        ) from error
 
-    code = run_demo(folder, record)
-    if code:
-        raise typer.Exit(code)
+    raise typer.Exit(run_demo(folder, record))
 
 
 def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:

@@ -87,6 +87,8 @@ def download(client: httpx.Client, address: Address, part: Part, progress: Progr
         if validator:
             headers["If-Range"] = validator
     with translated(url), client.stream("GET", address.url, headers=headers) as response:
+        if offset and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return _nothing_left(response, part, offset, url)
         total = _accept(response, address, part, offset)
         if response.status_code == HTTPStatus.OK:
             part.begin(Journal(url, _validator(response)))
@@ -106,6 +108,14 @@ def _resume_point(address: Address, part: Part, url: str) -> tuple[int, str | No
     if validator is None and not address.proven:
         return 0, None
     return size, validator
+
+
+def _nothing_left(response: httpx.Response, part: Part, offset: int, url: str) -> Arrival:
+    """The server has no byte after those that are here: either they are the whole file, or another one's."""
+    if response.headers.get("content-range") == f"bytes */{offset}":
+        return Arrival(url, response.headers.get("etag"))
+    part.discard()
+    raise TransferError(f"{url}: the server has fewer than the {offset:,} bytes that are here; beginning anew")
 
 
 def _accept(response: httpx.Response, address: Address, part: Part, offset: int) -> int | None:
@@ -178,8 +188,6 @@ def raise_for_status(response: httpx.Response) -> None:
         raise GoneError(said)
     if status in (401, 403, 407, 451):
         raise RefusedError(said)
-    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        raise TransferError(f"{said}: it has fewer bytes than are here")
     raise TransferError(said, retry_after=retry_after(response.headers))
 
 

@@ -139,8 +139,19 @@ class _Scout:
             return path.is_file() and matches(remote, path)
         if remote.unpack is None:
             return False
+        if self._alternative_stands(remote):
+            return True
         expected = [entry for entry in self._catalog.sources[remote.source].expect if entry.folder == lands_in(remote)]
         return bool(expected) and all(self._holds(entry) for entry in expected)
+
+    def _alternative_stands(self, remote: Remote) -> bool:
+        """Whether the folder was filled by a list of small files instead, as far as that can be had."""
+        for alternative in self._catalog.sources[remote.source].alternatives:
+            for file in alternative.files:
+                if file.expand is not None and file.expand.into == lands_in(remote):
+                    folder = self._root.at(file.expand.into)
+                    return pending(self._root.ledgers, folder, file.name) == 0
+        return False
 
     def _holds(self, expect: Expect) -> bool:
         return expect.files is not None and count_files(self._root.at(expect.folder), expect.suffix) >= expect.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,8 @@ from cvl.events import Event, EventKind, Reporter
 from cvl.output.console import gigabytes, print_json, stderr
 
 _ENDS = (EventKind.DONE, EventKind.FAILED)
+_LINE_EVERY = 30.0
+"""Seconds between two lines on the bytes of one file, where there is no terminal."""
 
 
 @contextmanager
@@ -33,7 +36,7 @@ def reporter(*, as_json: bool, total: int | None = None) -> Iterator[Reporter]:
         yield print_json
         return
     console = stderr()
-    if console.is_terminal:
+    if console.is_terminal and console.is_interactive:
         with _live(console, total) as live:
             yield live
     else:
@@ -41,15 +44,32 @@ def reporter(*, as_json: bool, total: int | None = None) -> Iterator[Reporter]:
 
 
 class _Lines:
-    """One line for each thing worth telling, nothing for the bytes between."""
+    """One line for each thing worth telling; of the bytes between, a line now and then, for logs of long runs."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._told: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         line = line_of(event)
         if line is not None:
             self._console.print(line)
+        elif event.kind is EventKind.PROGRESS and self._due(event.name):
+            amount = _amount(event)
+            self._console.print(f"{event.name}: {amount}")
+
+    def _due(self, name: str) -> bool:
+        now = time.monotonic()
+        due = now - self._told.setdefault(name, now) >= _LINE_EVERY
+        if due:
+            self._told[name] = now
+        return due
+
+
+def _amount(event: Event) -> str:
+    if event.text == "files":
+        return f"{event.done:,} of {event.total or 0:,} files"
+    return f"{gigabytes(event.done)} of {gigabytes(event.total)}"
 
 
 def line_of(event: Event) -> Text | None:
@@ -109,7 +129,8 @@ class _Live:
 
     def __call__(self, event: Event) -> None:
         with self._mutex:
-            line = line_of(event) if event.kind is not EventKind.START else None
+            # The bars tell of beginnings and ends; lines are for what asks for attention.
+            line = line_of(event) if event.kind not in (EventKind.START, EventKind.DONE) else None
             if line is not None:
                 self._progress.console.print(line)
             if event.name:

@@ -74,28 +74,36 @@ def print_plan(plan: Plan) -> None:
 
 
 def print_fetched(result: Result) -> None:
-    """What a fetch did: a line in all, and a row for each file that is not here."""
-    done = len(result.outcomes) - len(result.failed)
+    """What a fetch did, source by source, and every file that is not here with what to do."""
+    table = _table("source", "fetched", "bytes", "failed")
+    for source in dict.fromkeys(outcome.remote.source for outcome in result.outcomes):
+        own = [outcome for outcome in result.outcomes if outcome.remote.source == source]
+        failed = [outcome for outcome in own if outcome in result.failed]
+        bytes_moved = gigabytes(sum(outcome.bytes for outcome in own))
+        red = Text(f"{len(failed)}", style="red" if failed else "")
+        table.add_row(source, f"{len(own) - len(failed)}", bytes_moved, red)
+    if result.outcomes:
+        stdout().print(table)
     links = f", {result.links} links made" if result.links else ""
-    stdout().print(
-        f"{done} files fetched ({gigabytes(result.bytes)}), {result.kept} were here already{links}"
-        + (f", {len(result.failed)} failed" if result.failed else "")
-    )
+    done = len(result.outcomes) - len(result.failed)
+    stdout().print(f"{done} files fetched ({gigabytes(result.bytes)}), {result.kept} were here already{links}")
+    _print_failures(result)
+
+
+def _print_failures(result: Result) -> None:
+    console = stderr()
     for outcome in result.outcomes:
-        gone = outcome.expanded.gone if outcome.expanded is not None else 0
-        if gone:
-            stderr().print(
-                f"{outcome.remote.name}: {gone:,} addresses are gone for good; --retry-failed asks them again"
-            )
-    for outcome in result.failed:
-        hint = outcome.error.hint if outcome.error is not None else "run the same command again"
-        stderr().print(
-            Text.assemble((f"{outcome.remote.name}: ", "red"), str(outcome.error or "some addresses failed"))
-        )
-        if hint:
-            stderr().print(Text.assemble(("  hint: ", "cyan"), hint))
+        expanded = outcome.expanded
+        if expanded is not None and expanded.gone + expanded.failed:
+            gone, failed = f"{expanded.gone:,} addresses are gone for good", f"{expanded.failed:,} failed for now"
+            console.print(f"{outcome.remote.name}: {gone}, {failed}; reasons in {expanded.ledger}")
+            console.print(Text.assemble(("  hint: ", "cyan"), "--retry-failed asks all of them again"))
+    for outcome in result.outcomes:
+        if outcome.error is not None:
+            console.print(Text.assemble((f"{outcome.remote.name} failed: ", "red"), str(outcome.error)))
+            console.print(Text.assemble(("  hint: ", "cyan"), outcome.error.hint or "run the same command again"))
     for error in result.link_errors:
-        stderr().print(Text.assemble(("link: ", "red"), str(error)))
+        console.print(Text.assemble(("link failed: ", "red"), str(error)))
 
 
 def print_converted(report: ConversionReport, *, dry_run: bool) -> None:
@@ -180,7 +188,18 @@ def _number(value: int | None) -> str:
 
 def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    right = {"files", "bytes", "expected", "found", "records", "text only", "missing pictures", "to move"}
+    right = {
+        "files",
+        "fetched",
+        "failed",
+        "bytes",
+        "expected",
+        "found",
+        "records",
+        "text only",
+        "missing pictures",
+        "to move",
+    }
     for header in headers:
         table.add_column(header, justify="right" if header in right else "left", overflow="fold")
     return table

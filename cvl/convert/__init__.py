@@ -1,0 +1,1 @@
+"""Conversion of what was fetched into the form that the tree must have."""
