@@ -13,7 +13,6 @@ from pathlib import Path
 from cvl.errors import DiskError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def beside(path: Path) -> Path:
@@ -74,7 +73,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn what the disk says into our error, in one place.
 
     Raises:
-        DiskError: no room, or no permission.
+        DiskError: no room, no permission, a read-only disk, or whatever else the system says of a file.
     """
     try:
         yield
@@ -83,8 +82,5 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             hint = "free some room and run the same command again: it goes on where it stood"
             raise DiskError(f"no room left on the disk of {where}", hint=hint) from error
-        if error.errno in _NO_RIGHT:
-            raise DiskError(
-                f"cannot write {where}: {error.strerror}", hint="check permissions, or choose --root"
-            ) from error
-        raise
+        hint = f"check its permissions with `ls -ld {path}`, or choose another --root"
+        raise DiskError(f"cannot use {where}: {error.strerror or error}", hint=hint) from error

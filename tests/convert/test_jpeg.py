@@ -24,7 +24,7 @@ from PIL import Image
 import cvl
 from cvl.convert import jpeg
 from cvl.convert.jpeg import Conversion, ConversionReport, Converted, Left, Removal, convert_folder, remove_originals
-from cvl.errors import DiskError, ImageError, UsageError
+from cvl.errors import DiskError, UsageError
 from cvl.images import ImageKind, decode, kind_of
 
 
@@ -547,55 +547,58 @@ from cvl.convert import jpeg
 
 if __name__ == "__main__":
     jpeg.SHARD_FILES = 8
-    print("begun", flush=True)
-    jpeg.convert_folder(jpeg.Conversion(Path(sys.argv[1]), Path(sys.argv[2])), jobs=int(sys.argv[3]))
-    print("done", flush=True)
+    conversion = jpeg.Conversion(Path(sys.argv[1]), Path(sys.argv[2]))
+    jpeg.convert_folder(conversion, jobs=int(sys.argv[3]), on_progress=lambda *_: print("shard", flush=True))
 """
 
 
-def some_hundred_files(count: int) -> dict[str, bytes]:
-    files = {}
-    for number in range(count):
-        picture = drawing(seed=number, size=(320, 240))
-        name = f"{number}.gif" if number % 2 else f"{number}.jpg"
-        files[name] = encoded(picture.quantize(32), "GIF") if number % 3 else encoded(picture, "BMP")
-    return files
+def many_files(count: int) -> dict[str, bytes]:
+    """GIFs and bitmaps, half of them under a JPEG's name; neighbours differ."""
+    pictures = [drawing(seed=seed, size=(320, 240)) for seed in range(24)]
+    data = [encoded(it.convert("P"), "GIF") if seed % 3 else encoded(it, "BMP") for seed, it in enumerate(pictures)]
+    return {f"{number}{'.gif' if number % 2 else '.jpg'}": data[number % 24] for number in range(count)}
 
 
-def kill_until_done(root: Path, files: dict[str, bytes], dice: random.Random, *, jobs: int, longest: float) -> int:
-    """How often a conversion was killed, with all its workers, until one came to its end."""
+def kill_at_random(conversion: Conversion, dice: random.Random, *, jobs: int, shards: int) -> bool:
+    """Whether a run, with all its workers, was killed before its end: some milliseconds after any of its shards."""
+    process = python(CONVERT, conversion.folder, conversion.originals, str(jobs))
+    assert process.stdout is not None
+    for _ in range(dice.randrange(shards)):
+        process.stdout.readline()
+    time.sleep(dice.uniform(0, 0.03))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    return process.returncode == -signal.SIGKILL
+
+
+def kill_again_and_again(root: Path, files: dict[str, bytes], dice: random.Random, *, jobs: int, times: int) -> int:
+    """How many runs were killed before their end; after all of them one runs undisturbed."""
     conversion = Conversion(root / "images", root / "originals")
     fill(conversion.folder, files)
-    for kills in itertools.count():
-        process = python(CONVERT, conversion.folder, conversion.originals, str(jobs))
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        time.sleep(dice.uniform(0, longest) if kills < 40 else 60)
-        os.killpg(process.pid, signal.SIGKILL)
-        out, _ = process.communicate(timeout=60)
+    kills = 0
+    for _ in range(times):
+        kills += kill_at_random(conversion, dice, jobs=jobs, shards=len(files) // 8)
         assert_nothing_lost(conversion, files)
-        if out == "done\n":
-            return kills
-    raise AssertionError("unreachable")
+    convert_folder(conversion, jobs=1)
+    return kills
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_killed_at_random_instants_is_completed_by_the_next(tmp_path: Path, jobs: int) -> None:
-    files = some_hundred_files(200)
+    files = many_files(240)
     expected = finished(tmp_path / "expected", files)
-    kills = kill_until_done(tmp_path / "killed", files, random.Random(jobs), jobs=jobs, longest=0.5 * jobs)
+    kills = kill_again_and_again(tmp_path / "killed", files, random.Random(jobs), jobs=jobs, times=3)
     assert tree(tmp_path / "killed") == expected
-    assert kills > 0, "the machine is so fast that no kill came in time"
+    assert kills > 0
 
 
 @pytest.mark.soak
 def test_many_runs_killed_at_random_instants_lose_nothing(tmp_path: Path) -> None:
-    files = some_hundred_files(600)
+    files = many_files(600)
     expected = finished(tmp_path / "expected", files)
     kills = 0
     for seed in range(40):
-        root = tmp_path / str(seed)
-        kills += kill_until_done(root, files, random.Random(seed), jobs=1 + seed % 3, longest=1.0)
-        assert tree(root) == expected
-        shutil.rmtree(root)
+        kills += kill_again_and_again(tmp_path / "killed", files, random.Random(seed), jobs=1 + seed % 3, times=6)
+        assert tree(tmp_path / "killed") == expected
+        shutil.rmtree(tmp_path / "killed")
     assert kills > 40

@@ -1,7 +1,7 @@
-"""Instruction files: one pass over a JSON array of gigabytes builds its index, and later runs open that.
+"""One pass over a JSON array of gigabytes builds its index, and later runs open that.
 
-`index_of` is what the other modules call. What an index holds and how it lies on disk is told in `cvl.index`, what
-can be wrong with a record in `cvl.records`.
+What an index holds and how it lies on disk is told in `cvl.annotations.index`, what can be wrong with a record in
+`cvl.annotations.records`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from cvl.annotations.index import FORMAT, VERSION, AnnotationFile, Header, Index, open_index
+from cvl.annotations.records import UNREADABLE, Findings, Problem, decode, examine
+from cvl.annotations.scanner import AGAIN, Buffer, spans
+from cvl.annotations.words import words_in
+from cvl.annotations.writer import ColumnWriter, publish
 from cvl.errors import AnnotationError
-from cvl.index import FORMAT, VERSION, AnnotationFile, Header, Index, open_index
-from cvl.index_writer import ColumnWriter, disk_errors, publish
-from cvl.records import FATAL, UNREADABLE, Findings, Problem, decode, examine
-from cvl.scanner import AGAIN, Buffer, spans
-from cvl.words import words_in
-
-__all__ = ["FATAL", "AnnotationFile", "Index", "Problem", "Progress", "build_index", "index_of", "open_index"]
+from cvl.files import disk_errors
 
 Progress = Callable[[int, int], None]
 """Is told, every megabyte or so, how many bytes of the instruction file are read, and of how many."""

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from cvl.annotations import AnnotationFile, Index, build_index
+from cvl.annotations.index import COLUMNS
 from cvl.errors import AnnotationError
-from cvl.index import COLUMNS
 
 COUNT = 100
 

@@ -9,7 +9,7 @@ Format version 1. A folder with one file a column, little-endian numbers one aft
     images        u8            image paths as they are written in the records, UTF-8, nothing between; "" is text-only
     words         u32   n       parts between white space over the values of all turns
     turns         u16   n       turns; 65,535 stands for that many or more
-    problems      u16   n       `cvl.records.Problem` as a bit mask
+    problems      u16   n       `cvl.annotations.records.Problem` as a bit mask
 
 `index.json` (`Header`) names the columns' files, `COLUMN.BUILD.bin`, and the size and modification time of the
 instruction file that they describe. Every build has new file names and the header is replaced last, in one step: a
@@ -34,8 +34,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cvl.annotations.records import UNREADABLE, Problem
 from cvl.errors import AnnotationError
-from cvl.records import UNREADABLE, Problem
 
 FORMAT = "cvl annotation index"
 VERSION = 1

@@ -1,11 +1,11 @@
-"""Writes the files of an index (`cvl.index` tells what they hold), so that no reader ever sees a part of them."""
+"""Writes the files of an index so that no reader ever sees a part of them; `index` tells what they hold."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cvl.errors import DiskError
-from cvl.files import write_atomically
-from cvl.index import COLUMNS, HEADER, Column, Header
+from cvl.annotations.index import COLUMNS, HEADER, Column, Header
+from cvl.files import disk_errors, write_atomically
 
 
 class ColumnWriter:
@@ -89,13 +88,3 @@ def publish(place: Path, header: Header) -> None:
         for path in place.iterdir():
             if path.name not in keep:
                 path.unlink(missing_ok=True)
-
-
-@contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turns an `OSError` from within into a `DiskError` about the index in `folder`."""
-    try:
-        yield
-    except OSError as error:
-        message = f"{folder}: the index cannot be written: {error.strerror or error}"
-        raise DiskError(message, hint=f"make room and see to it that you may write there: `ls -ld {folder}`") from error

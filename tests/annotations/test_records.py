@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cvl.records import FATAL, LABELS, UNREADABLE, Findings, Problem, decode, examine
+from cvl.annotations.records import FATAL, LABELS, UNREADABLE, Findings, Problem, decode, examine
 
 H, G = "human", "gpt"
 WITH_IMAGE: dict[str, Any] = {"id": "1", "image": "coco/train2017/000000033471.jpg"}

@@ -5,7 +5,7 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvl.words import words_in
+from cvl.annotations.words import words_in
 
 BLANKS = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
 TEXTS = st.text() | st.text(st.sampled_from([*BLANKS, "a", "b", "é"])) | st.text(st.sampled_from(" \n\t\x1cab\x00\x7f"))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvl import scanner
+from cvl.annotations import scanner
+from cvl.annotations.scanner import Buffer, records, spans
 from cvl.errors import AnnotationError
-from cvl.scanner import Buffer, records, spans
 
 NASTY = st.text(alphabet='\\"[]{},: \n\té😀0', max_size=12)
 VALUES = st.recursive(

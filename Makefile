@@ -1,0 +1,47 @@
+# Everything from a fresh clone: `make demo` walks the miniature journey, `make test` passes the tests.
+# Both build their own virtual environment in .venv with the tested versions of constraints.txt.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
+PIP := $(RUN) pip install --quiet --constraint constraints.txt
+
+.PHONY: demo test check soak format picture clean
+
+demo: $(VENV)/.demo
+	$(RUN) cvl demo cvl-demo
+
+test: $(VENV)/.dev
+	$(RUN) pytest --numprocesses auto
+
+check: $(VENV)/.dev
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+# Kills a fetch, an unpacking and a conversion at random instants, many times over.
+soak: $(VENV)/.dev
+	$(RUN) pytest --numprocesses auto -m soak
+
+format: $(VENV)/.dev
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+# The terminal picture of the README.
+picture: $(VENV)/.demo
+	$(RUN) cvl demo cvl-demo --record docs/demo.svg
+
+clean:
+	rm -rf $(VENV) cvl-demo build dist
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
