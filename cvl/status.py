@@ -67,7 +67,7 @@ class Status:
         stages: all three.
         verified_at: when the last verification ended, UTC.
         problems: how many it found.
-        next_command: what to type next.
+        next_command: what to type next; None for a tree that is proven.
     """
 
     root: str
@@ -75,7 +75,7 @@ class Status:
     stages: tuple[StageStatus, ...]
     verified_at: datetime | None
     problems: int
-    next_command: str
+    next_command: str | None
 
 
 def source_status(catalog: Catalog, root: Root, names: tuple[str, ...] = ()) -> tuple[SourceStatus, ...]:
@@ -86,6 +86,7 @@ def source_status(catalog: Catalog, root: Root, names: tuple[str, ...] = ()) -> 
     """
     steps = _steps(catalog, root)
     reads = {stage: set(catalog.stage_sources(stage)) for stage in STAGES}
+    reads[1] |= set(catalog.weight_sources(Request().model))
     for name in names:
         catalog.source(name)
     return tuple(_source(name, steps, reads) for name in (names or catalog.sources))
@@ -99,7 +100,7 @@ def status(catalog: Catalog, root: Root) -> Status:
     ready = dict(report.stages) if report is not None else {}
     stages = tuple(_stage(catalog, root, number, ready.get(number)) for number in STAGES)
     problems = len(report.problems) if report is not None else 0
-    return Status(str(root.path), sources, stages, at, problems, _next(sources, stages, at, problems))
+    return Status(str(root.path), sources, stages, at, problems, _next(sources, at, problems))
 
 
 def _steps(catalog: Catalog, root: Root) -> tuple[Step, ...]:
@@ -126,13 +127,10 @@ def _stage(catalog: Catalog, root: Root, number: int, verified: bool | None) -> 
     return StageStatus(number, catalog.stages[number].title, verified, trained)
 
 
-def _next(
-    sources: tuple[SourceStatus, ...], stages: tuple[StageStatus, ...], verified_at: datetime | None, problems: int
-) -> str:
+def _next(sources: tuple[SourceStatus, ...], verified_at: datetime | None, problems: int) -> str | None:
     absent = [source.name for source in sources if source.stages and not source.complete]
     if absent:
         return f"cvl fetch {' '.join(absent)}"
     if verified_at is None or problems:
         return "cvl verify-layout"
-    todo = [stage.number for stage in stages if not stage.trained]
-    return f"cvl train --stage {todo[0]}" if todo else "cvl chat CHECKPOINT --image FILE"
+    return None

@@ -33,7 +33,7 @@ SHARD_FILES = 250
 """How many names a worker takes at once: two milliseconds where all is well, a second where all are GIFs."""
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
-_TEMP_PREFIX, _TEMP_SUFFIX = ".cvl-", ".tmp"
+_TEMP_PREFIX, _TEMP_SUFFIX = ".cvl-", ".tmp"  # as `cvl.files.beside` names what is not finished
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def _files(folder: Path, skip: Path | None) -> Iterator[str]:
     pending = [folder] if folder.is_dir() else []
     while pending:
         parent = pending.pop()
-        with disk_errors(Path(parent)), os.scandir(parent) as entries:
+        with disk_errors(parent), os.scandir(parent) as entries:
             for entry in entries:
                 if not entry.is_dir(follow_symlinks=False):
                     if entry.is_file():

@@ -36,7 +36,6 @@ def run_demo(folder: Path, record: Path | None = None) -> int:
         UsageError: `folder/internet` holds something else.
     """
     screen = Screen(record=record is not None)
-    folder = folder.resolve()
     screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
     world = build_world(folder / "internet")
     write_manifests(folder / "manifests", world)

@@ -148,11 +148,11 @@ def _load_kind(folders: list[Path], kind: str, model: type[M], origins: dict[str
 
 
 def _stage_number(name: str, origins: Mapping[str, Path]) -> int:
-    number = name.removeprefix("stage")
-    if not number.isdigit() or int(number) not in STAGES:
+    numbers = {f"stage{number}": number for number in STAGES}
+    if name not in numbers:
         mend = "call it stage1.toml, stage2.toml or stage3.toml"
         raise ManifestError(origins[f"stages/{name}"], "file name", "is not one of the three stages", mend=mend)
-    return int(number)
+    return numbers[name]
 
 
 def _check_names(catalog: Catalog) -> None:
@@ -185,7 +185,7 @@ def _check_references(catalog: Catalog) -> None:
     """Refuse names of sources, instruction files and stages that do not exist."""
     for name, source in catalog.sources.items():
         for annotation in source.annotations:
-            for needed in set(annotation.needs) - set(catalog.sources):
+            for needed in sorted(set(annotation.needs) - set(catalog.sources)):
                 _refuse(
                     catalog,
                     name,
@@ -193,10 +193,10 @@ def _check_references(catalog: Catalog) -> None:
                     f"there is no source called `{needed}`",
                     "`cvl sources` lists them all",
                 )
-            for stage in set(annotation.joins) - set(STAGES):
+            for stage in sorted(set(annotation.joins) - set(STAGES)):
                 _refuse(catalog, name, "annotations.joins", f"there is no stage {stage}", "stages are 1, 2 and 3")
     for number, stage_manifest in catalog.stages.items():
-        for data in set(stage_manifest.data) - set(catalog.annotations):
+        for data in sorted(set(stage_manifest.data) - set(catalog.annotations)):
             known = ", ".join(catalog.annotations)
             problem = f"no source has an instruction file called `{data}`"
             raise ManifestError(catalog.origins[f"stages/stage{number}"], "data", problem, mend=f"known: {known}")

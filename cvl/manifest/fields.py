@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Tag
 from pydantic_core import PydanticCustomError
 
 from cvl.manifest.shards import parse_shards
 
 Certainty = Literal["confirmed", "single-source"]
-Scheme = Literal["http", "https", "hf", "gdrive", "links", "openxlab"]
+T = TypeVar("T")
 
+# Without the lookahead `hf://datasets/NAME`, which lacks the owner, would be the model `datasets/NAME`.
 _HF_URL = re.compile(
-    r"hf://(?P<dataset>datasets/)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>.+))?"
+    r"hf://(?P<dataset>datasets/)?(?P<repo>(?!datasets/)[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w.-]+))?(?:/(?P<path>.+))?"
 )
 _DRIVE_URL = re.compile(r"gdrive://[\w-]{10,}")
 _OPENXLAB_URL = re.compile(r"openxlab://[\w.-]+/[\w.-]+/.+")
@@ -37,11 +39,20 @@ def wrong(problem: str, mend: str) -> PydanticCustomError:
 
 def _tree_path(value: str) -> str:
     path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or "\\" in value or path.parts[:1] not in (("data",), ("models",)):
+    climbs = path.is_absolute() or ".." in path.parts or "\\" in value or "\0" in value
+    if climbs or path.parts[:1] not in (("data",), ("models",)):
         raise wrong(f"`{value}` leaves data/ and models/", "write a path below the root, such as data/mine/images")
     if path.parts[:2] == ("data", ".cvl"):
         raise wrong(f"`{value}` lies in cvl's own folder", "choose a folder of your own below data/")
     return path.as_posix()
+
+
+def _link_target(value: str) -> str:
+    if value.startswith("/"):
+        return value
+    if value.startswith("~"):
+        raise wrong(f"`{value}` begins with a tilde, which only shells know", "write the whole path, from / on")
+    return _tree_path(value)
 
 
 def _cache_name(value: str) -> str:
@@ -56,7 +67,7 @@ def _url(value: str) -> str:
     scheme, _, rest = value.partition(":")
     match scheme:
         case "http" | "https":
-            good = bool(urlsplit(value).hostname)
+            good = _has_host(value)
         case "hf":
             good = _HF_URL.fullmatch(value) is not None
         case "gdrive":
@@ -71,6 +82,23 @@ def _url(value: str) -> str:
             )
     if not good:
         raise wrong(f"`{value}` is not a whole {scheme} address", f"write it like {_EXAMPLES[scheme]}")
+    return value
+
+
+def _has_host(value: str) -> bool:
+    try:
+        return bool(urlsplit(value).hostname)
+    except ValueError:  # brackets that are not an IPv6 address
+        return False
+
+
+def _file_url(value: str) -> str:
+    """Refuse addresses that a browser shows a page for: what would come is HTML, not the file."""
+    parts = urlsplit(_url(value))
+    if parts.hostname == "drive.google.com":
+        raise wrong(f"`{value}` is a page of Google Drive", f"write {_EXAMPLES['gdrive']}")
+    if parts.hostname == "huggingface.co" and "/resolve/" not in parts.path:
+        raise wrong(f"`{value}` is a page of the hub", f"write {_EXAMPLES['hf']}")
     return value
 
 
@@ -97,15 +125,30 @@ def digest_check(algorithm: str) -> Any:
 
     def check(value: str) -> str:
         if not re.fullmatch(rf"[0-9a-f]{{{_DIGITS[algorithm]}}}", value):
-            raise wrong(f"`{value}` is not a {algorithm}", f"write {_DIGITS[algorithm]} lower-case hexadecimal digits")
+            raise wrong(
+                f"`{value}` is no {algorithm} digest", f"write {_DIGITS[algorithm]} lower-case hexadecimal digits"
+            )
         return value
 
     return AfterValidator(check)
 
 
+VALUE, TABLE = "<value>", "<table>"
+"""What pydantic calls the two branches of `PerShard`; no key of TOML is written like that."""
+
+
+def _branch(value: object) -> str:
+    return TABLE if isinstance(value, Mapping) else VALUE
+
+
+PerShard = Annotated[Annotated[T, Tag(VALUE)] | Annotated[dict[int, T], Tag(TABLE)], Discriminator(_branch)]
+"""One value, or a table from shard number to value. Told apart before checking, so that errors speak of the right one."""
+
 TreePath = Annotated[str, AfterValidator(_tree_path)]
+LinkTarget = Annotated[str, AfterValidator(_link_target)]
 CacheName = Annotated[str, AfterValidator(_cache_name)]
 Url = Annotated[str, AfterValidator(_url)]
+FileUrl = Annotated[str, AfterValidator(_file_url)]
 ShardText = Annotated[str, AfterValidator(_shards)]
 Md5 = Annotated[str, digest_check("md5")]
 Sha256 = Annotated[str, digest_check("sha256")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 import tomllib
 import types
 import typing
@@ -12,7 +13,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cvl.errors import ManifestError, UsageError
+from cvl.errors import ManifestError
+from cvl.manifest.fields import TABLE, VALUE
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -26,11 +28,17 @@ def load(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise UsageError(f"cannot read the manifest {path}: {error.strerror}", hint="check its permissions") from error
+        problem = f"cannot be read: {error.strerror}"
+        raise ManifestError(path, "whole file", problem, mend="check that it is a file that you may read") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(path, "whole file", f"is not TOML: {error}", mend="see docs/manifests.md") from error
     except ValidationError as error:
-        raise _explain(path, model, error.errors()[0]) from None
+        raise _explain(path, model, _first(error.errors())) from None
+
+
+def _first(details: list[ErrorDetails]) -> ErrorDetails:
+    """The detail to tell: of a misspelt key rather than of the required one that is missing because of it."""
+    return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
 
 
 def _explain(path: Path, model: type[BaseModel], detail: ErrorDetails) -> ManifestError:
@@ -43,15 +51,21 @@ def _explain(path: Path, model: type[BaseModel], detail: ErrorDetails) -> Manife
             return ManifestError(path, key, "is not a key that cvl knows", mend=_nearest(model, detail["loc"]))
         case "missing":
             return ManifestError(path, key, "is missing", mend=f"add `{detail['loc'][-1]}`")
+        case "tuple_type":
+            header = ".".join(part for part in detail["loc"] if isinstance(part, str))
+            mend = f"write [[{header}]]" if isinstance(detail["input"], dict) else "put it in brackets: [ … ]"
+            return ManifestError(path, key, "is one value where a list is expected", mend=mend)
         case _:
-            mend = "see docs/manifests.md for what it may be"
-            return ManifestError(path, key, f"{_lower(detail['msg'])}, found {detail['input']!r}", mend=mend)
+            problem = f"{_lower(detail['msg'])}, found {reprlib.repr(detail['input'])}"
+            return ManifestError(path, key, problem, mend="see docs/manifests.md for what it may be")
 
 
 def _key(location: tuple[int | str, ...]) -> str:
     key = ""
     for part in location:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+        # Beside keys, a location names branches of `PerShard`, and that it is a key that is wrong.
+        if part not in (VALUE, TABLE, "[key]"):
+            key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
     return key or "whole file"
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from cvl.manifest.fields import (
     CacheName,
     Certainty,
+    FileUrl,
     Frozen,
+    LinkTarget,
     Md5,
+    PerShard,
     Sha256,
     ShardText,
     TreePath,
     Url,
+    hub_place,
     wrong,
 )
 from cvl.manifest.shards import parse_shards
@@ -81,7 +85,7 @@ class Mirror(Frozen):
         note: why, in a few words.
     """
 
-    url: Url
+    url: FileUrl
     name: str = ""
     opt_in: bool = False
     note: str = ""
@@ -113,12 +117,12 @@ class File(Frozen):
     """
 
     name: CacheName
-    url: Url
+    url: FileUrl
     shards: ShardText | None = None
-    size: int | dict[int, int] | None = None
+    size: PerShard[PositiveInt] | None = None
     approximate_size: int | None = Field(default=None, ge=1)
-    md5: Md5 | dict[int, Md5] | None = None
-    sha256: Sha256 | dict[int, Sha256] | None = None
+    md5: PerShard[Md5] | None = None
+    sha256: PerShard[Sha256] | None = None
     certainty: Certainty = "confirmed"
     mirrors: tuple[Mirror, ...] = ()
     path: TreePath | None = None
@@ -131,6 +135,10 @@ class File(Frozen):
         """The shards of this file, empty if it is not sharded."""
         return parse_shards(self.shards) if self.shards is not None else ()
 
+    @property
+    def _urls(self) -> tuple[str, ...]:
+        return (self.url, *(mirror.url for mirror in self.mirrors))
+
     @model_validator(mode="after")
     def _lands_once(self) -> Self:
         if sum(place is not None for place in (self.path, self.unpack, self.snapshot)) != 1:
@@ -142,15 +150,27 @@ class File(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _hub_addresses_fit(self) -> Self:
+        for place in (hub_place(url) for url in self._urls if url.startswith("hf://")):
+            if self.snapshot is None and not place.path:
+                raise wrong(f"`{place.repo}` is a whole repository", "add the file's path, or land it as a `snapshot`")
+            if self.snapshot is not None and place.path:
+                raise wrong(f"`{place.path}` is one file of a repository", "end the address after the repository")
+        return self
+
+    @model_validator(mode="after")
     def _shards_make_sense(self) -> Self:
         tables = {"size": self.size, "md5": self.md5, "sha256": self.sha256}
         if self.shards is None:
-            templated = "{shard" in self.name + self.url
+            templated = any("{shard" in text for text in (self.name, *self._urls))
             if templated or any(isinstance(table, dict) for table in tables.values()):
                 raise wrong("it speaks of shards but has no range", 'add shards = "0-50"')
             return self
-        for field, text in (("name", self.name), ("url", self.url)):
-            _check_template(field, text)
+        if self.unpack is None:
+            raise wrong("every shard would land in the same place", "only archives have shards: give it `unpack`")
+        _check_template("name", self.name)
+        for url in self._urls:
+            _check_template("url", url)
         for key, table in tables.items():
             if table is not None and not isinstance(table, dict):
                 raise wrong(f"`{key}` is one value for many shards", f"write a table: [files.{key}] 0 = …")
@@ -163,14 +183,14 @@ class File(Frozen):
 
 
 def _check_template(field: str, text: str) -> None:
-    if "{shard" not in text:
+    try:
+        first, second = (text.format(shard=shard) for shard in (0, 1))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        raise wrong(f"`{text}` has braces that are not a shard number", "use {shard} or {shard:06d} only") from None
+    if first == second:
         raise wrong(
             f"every shard would have the same {field} `{text}`", f"put {{shard}} or {{shard:06d}} into `{field}`"
         )
-    try:
-        text.format(shard=0)
-    except (KeyError, ValueError, IndexError):
-        raise wrong(f"`{text}` has braces that are not a shard number", "use {shard} or {shard:06d} only") from None
 
 
 class Expect(Frozen):
@@ -222,7 +242,7 @@ class Link(Frozen):
     """
 
     path: TreePath
-    target: str
+    target: LinkTarget
 
 
 class Convert(Frozen):

@@ -25,6 +25,7 @@ from cvl.events import Event, EventKind, Reporter
 from cvl.output.console import gigabytes, print_json, stderr
 
 _ENDS = (EventKind.DONE, EventKind.FAILED)
+_ROUTINE = (EventKind.START, EventKind.DONE)
 _LINE_EVERY = 30.0
 """Seconds between two lines on the bytes of one file, where there is no terminal."""
 
@@ -48,11 +49,13 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        # A terminal without moving parts is read by a person, to whom the table at the end is enough.
+        self._terse = console.is_terminal
         self._told: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
         line = line_of(event)
-        if line is not None:
+        if line is not None and not (self._terse and event.kind in _ROUTINE):
             self._console.print(line)
         elif event.kind is EventKind.PROGRESS and self._due(event.name):
             amount = _amount(event)
@@ -130,7 +133,7 @@ class _Live:
     def __call__(self, event: Event) -> None:
         with self._mutex:
             # The bars tell of beginnings and ends; lines are for what asks for attention.
-            line = line_of(event) if event.kind not in (EventKind.START, EventKind.DONE) else None
+            line = line_of(event) if event.kind not in _ROUTINE else None
             if line is not None:
                 self._progress.console.print(line)
             if event.name:

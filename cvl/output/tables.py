@@ -173,7 +173,7 @@ def print_status(status: Status) -> None:
         trained = ", ".join(stage.trained) or "not yet"
         line = Text.assemble(f"stage {stage.number}, {stage.title}: data complete ", _MARKS[stage.verified])
         console.print(line + Text(f", trained {trained}"))
-    console.print(Text.assemble(("next: ", "bold cyan"), status.next_command))
+    console.print(Text.assemble(("next: ", "bold cyan"), status.next_command or "nothing: the tree is proven"))
 
 
 def _here(status: SourceStatus) -> Text:
