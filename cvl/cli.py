@@ -5,6 +5,7 @@ Whatever a command needs is imported when it runs, so that `cvl --help` answers 
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -188,6 +189,7 @@ def convert(
     from cvl.convert.jpeg import Conversion, convert_folder
     from cvl.convert.jpeg import remove_originals as remove
     from cvl.events import Event, EventKind
+    from cvl.exclusive import exclusive
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
     from cvl.output.progress import reporter
@@ -198,7 +200,7 @@ def convert(
     for name in names:
         folder = catalog.convertible(name)
         conversion = Conversion(Root(root).at(folder), Root(root).originals / folder.removeprefix("data/"))
-        with reporter(as_json=False) as report:
+        with reporter(as_json=False) as report, exclusive(Root(root), report):
             done = convert_folder(
                 conversion,
                 jobs=jobs,
@@ -314,6 +316,10 @@ def main() -> NoReturn:
         from cvl.output.console import print_error
 
         print_error(error)
+        if isinstance(error, Cancelled):
+            # Threads that wait for a silent server would hold the process back; what they have is on the disk.
+            sys.stdout.flush()
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away, as in `cvl sources | head`.

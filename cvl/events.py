@@ -44,6 +44,8 @@ class Event:
 
 
 Reporter = Callable[[Event], None]
+Progress = Callable[[int, int | None], None]
+"""Is told what is done, and what there is in all, None where nobody knows."""
 
 
 def silent(_event: Event) -> None:

@@ -20,6 +20,14 @@ def beside(path: Path) -> Path:
     return path.with_name(f".cvl-{path.name}-{os.getpid()}-{threading.get_ident()}.tmp")
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `beside` named and a killed process left, in a folder and below. Only for who holds the tree."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".cvl-") and name.endswith(".tmp"):
+                (Path(parent) / name).unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader finds the old content or the new, never a part. The folder must exist."""
     temporary = beside(path)

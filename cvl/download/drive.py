@@ -6,10 +6,11 @@ goes on with it after a kill.
 
 from __future__ import annotations
 
-from cvl.download.http import Arrival, Progress
+from cvl.download.http import Arrival
 from cvl.download.part import Journal, Part
 from cvl.download.session import Session
 from cvl.errors import Cancelled, RefusedError, TransferError
+from cvl.events import Progress
 
 _TIMEOUT = (20.0, 60.0)
 _HINT = (

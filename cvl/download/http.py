@@ -7,7 +7,7 @@ page is refused, a body that ends early is never taken for a whole one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from cvl import __version__
 from cvl.download.lock import unsigned
 from cvl.download.part import CHUNK, Journal, Part
 from cvl.errors import GoneError, RefusedError, TransferError, WrongContentError
+from cvl.events import Progress
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _TIMEOUT = httpx.Timeout(connect=20, read=60, write=60, pool=None)
@@ -55,9 +56,6 @@ class Arrival:
     url: str
     etag: str | None = None
     revision: str | None = None
-
-
-Progress = Callable[[int, int | None], None]
 
 
 def make_client(connections: int) -> httpx.Client:

@@ -12,12 +12,16 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from cvl.download.http import Address, Arrival, Progress, download, retry_after
+from cvl.download.http import Address, Arrival, download, retry_after
 from cvl.download.part import Part
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.errors import GoneError, RefusedError, TransferError
+from cvl.errors import GoneError, RefusedError, TransferError, WrongContentError
+from cvl.events import Progress
 from cvl.manifest import hub_place
+
+# The etag of an LFS file is its sha256, that of any other a git hash of 40 digits.
+_SHA256_DIGITS = 64
 
 
 def fetch(url: str, remote: Remote, part: Part, session: Session, progress: Progress) -> tuple[Arrival, Remote]:
@@ -42,7 +46,9 @@ def _resolve(url: str, remote: Remote, session: Session) -> tuple[Address, str |
     page = hf_hub_url(place.repo, place.path, repo_type=place.kind, revision=_revision(url, remote, session))
     with _translated(url):
         found = get_hf_file_metadata(page)
-    remote = _learned(remote, found.size, found.etag)
+    digest = found.etag if found.etag is not None and len(found.etag) == _SHA256_DIGITS else None
+    _check_digest(url, remote, digest, session)
+    remote = _learned(remote, found.size, digest)
     same_host = urlsplit(found.location).netloc == urlsplit(page).netloc
     # The token is the hub's: the storage that it sends us to must not see it.
     token = get_token() if same_host else None
@@ -62,6 +68,9 @@ def list_snapshot(remote: Remote, session: Session) -> tuple[Remote, ...]:
         wish = _revision(remote.urls[0], remote, session) or "main"
         revision = api.repo_info(place.repo, repo_type=place.kind, revision=wish).sha or wish
         entries = list(api.list_repo_tree(place.repo, repo_type=place.kind, revision=revision, recursive=True))
+    for entry in entries:
+        if ".." in entry.path.split("/"):
+            raise WrongContentError(f"{remote.urls[0]}: `{entry.path}` would land outside of {snapshot.into}")
     prefix = "datasets/" if place.kind == "dataset" else ""
     return tuple(
         Remote(
@@ -84,9 +93,18 @@ def _revision(url: str, remote: Remote, session: Session) -> str | None:
     return hub_place(url).revision or (seen.revision if seen is not None and seen.url == url else None)
 
 
-def _learned(remote: Remote, size: int | None, etag: str | None) -> Remote:
-    """The remote with what the hub says of it, where the manifest is silent: an LFS file's etag is its sha256."""
-    digest = etag if etag is not None and len(etag) == 64 else None
+def _check_digest(url: str, remote: Remote, digest: str | None, session: Session) -> None:
+    """Refuse a file that the hub itself says is another one, before its bytes are moved."""
+    may_differ = session.accept_digest and remote.certainty == "single-source"
+    if digest is not None and remote.sha256 not in (None, digest) and not may_differ:
+        raise WrongContentError(
+            f"{url}: expected sha256 {remote.sha256}, the hub has {digest}: the publisher changed the file",
+            hint="look for a newer cvl, or name the revision or the digest that you want in a manifest of your own",
+        )
+
+
+def _learned(remote: Remote, size: int | None, digest: str | None) -> Remote:
+    """The remote with what the hub says of it, where the manifest is silent."""
     known = remote.sha256 is not None or remote.md5 is not None
     return replace(
         remote,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from cvl.download.plan import Step
@@ -15,40 +14,42 @@ from cvl.download.survey import recipe, single_file_receipt
 from cvl.download.transfer import Arrived
 from cvl.download.unpack import unpack
 from cvl.errors import CvlError, DiskError
-from cvl.events import Event, EventKind
+from cvl.events import EventKind
 from cvl.files import publish, take
 from cvl.manifest import Link
 from cvl.root import Root
 
-_REPORT_EVERY = 0.1
 
-
-def land(remote: Remote, arrived: Arrived, session: Session, *, ours: bool) -> None:
+def land(step: Step, arrived: Arrived, session: Session) -> None:
     """Bring a finished file to its place: move it there, or unpack it there, and write the receipt.
 
-    An archive that is not `ours` (the user's own download) is left where it is; ours is deleted after its unpacking is
-    complete, unless archives are kept.
+    A file that the user brought is left where it is. An archive of ours is deleted after its unpacking is complete,
+    unless archives are kept.
     """
+    remote = step.remote
+    brought = arrived.path == step.found.at and arrived.path.parent != session.root.archives
     if remote.path is not None:
         place = session.root.at(remote.path)
-        (publish if ours else take)(arrived.path, place)
+        (take if brought else publish)(arrived.path, place)
         receipt = single_file_receipt(remote, place, sha256=arrived.seen.sha256 or None, url=arrived.seen.url)
         write_receipt(session.root, remote.name, receipt)
         return
-    archive = arrived.path
-    if ours and archive.parent != session.root.archives:
+    archive = arrived.path if brought else session.root.archives / remote.name
+    if archive != arrived.path:
         # From here on a kill finds a proven archive, not an unfinished transfer.
-        archive = session.root.archives / remote.name
         publish(arrived.path, archive)
-    _unpack(remote, archive, arrived, session)
-    if archive.parent == session.root.archives and not session.keep_archives:
+    _unpack(step, archive, arrived, session)
+    if not brought and not session.keep_archives:
         archive.unlink()
 
 
-def _unpack(remote: Remote, archive: Path, arrived: Arrived, session: Session) -> None:
+def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> None:
+    remote = step.remote
     assert remote.unpack is not None
     folder = session.root.at(remote.unpack.into)
-    unpacked = unpack(archive, remote.unpack, folder, _progress(remote, session))
+    progress = session.progress(EventKind.UNPACK, remote.name, remote.source)
+    # Where a receipt says that everything stood once, only what is lost is written: the rest may be converted by now.
+    unpacked = unpack(archive, remote.unpack, folder, progress, keep_existing=step.found.lost > 0)
     receipt = Receipt(
         url=arrived.seen.url,
         size=arrived.seen.size,
@@ -120,17 +121,3 @@ def _place_link(root: Root, link: Link) -> bool:
     target = targets[0] if absolute else os.path.relpath(targets[0], path.parent)
     path.symlink_to(target)
     return True
-
-
-def _progress(remote: Remote, session: Session) -> Callable[[int, int | None], None]:
-    told = 0.0
-
-    def progress(done: int, total: int | None) -> None:
-        nonlocal told
-        session.check_cancelled()
-        now = time.monotonic()
-        if now - told >= _REPORT_EVERY or done == total:
-            told = now
-            session.report(Event(EventKind.UNPACK, remote.name, remote.source, done, total))
-
-    return progress

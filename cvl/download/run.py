@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-
-from filelock import FileLock, Timeout
 
 from cvl.download.expand import Expanded, expand
 from cvl.download.hub import list_snapshot
@@ -16,12 +13,17 @@ from cvl.download.place import adopt, land, place_links, receipt_snapshot
 from cvl.download.plan import Action, Plan, Step, check_disk, plan
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
-from cvl.download.survey import survey
+from cvl.download.survey import lands_in, survey
 from cvl.download.transfer import Arrived, transfer
 from cvl.errors import Cancelled, CvlError, DiskError
 from cvl.events import Event, EventKind
-from cvl.files import disk_errors
+from cvl.exclusive import exclusive
+from cvl.files import disk_errors, sweep
 from cvl.manifest import Catalog
+
+_GRACE = 1.5
+"""Seconds that running transfers have to stop in an orderly way. One that waits for a silent server is left behind: it
+holds nothing that the next run does not find again."""
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,36 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
     if plan_.idle:
         return Result(kept=len(plan_.steps))
     check_disk(plan_)
-    with _alone(session):
+    with exclusive(session.root, session.report, session.check_cancelled):
+        _sweep(plan_, session)
         outcomes = _carry_out(plan_.work, catalog, session)
         made, errors = place_links(session.root, plan_.links)
         return Result(tuple(outcomes), len(plan_.steps) - len(plan_.work), made, errors)
 
 
-def _carry_out(steps: Iterable[Step], catalog: Catalog, session: Session) -> list[Outcome]:
-    with ThreadPoolExecutor(session.jobs, thread_name_prefix="cvl-fetch") as pool:
-        futures: dict[Future[Outcome], Step] = {pool.submit(_one, step, catalog, session): step for step in steps}
-        try:
-            return [future.result() for future in as_completed(futures)]
-        except BaseException:
-            # Ctrl-C reaches the main thread: let the others stop at their next chunk, and start none.
-            session.cancel.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+def _sweep(plan_: Plan, session: Session) -> None:
+    """Remove what a killed run left half written where this one is going to write."""
+    folders = {lands_in(step.remote) for step in plan_.work if step.remote.unpack is not None}
+    with disk_errors(session.root.path):
+        for folder in (session.root.notes, *map(session.root.at, sorted(folders))):
+            sweep(folder)
+
+
+def _carry_out(steps: Sequence[Step], catalog: Catalog, session: Session) -> list[Outcome]:
+    """The outcomes of all steps, in their order. A wish to stop and a full disk end the run; other failures do not."""
+    pool = ThreadPoolExecutor(session.jobs, thread_name_prefix="cvl-fetch")
+    futures = [pool.submit(_one, step, catalog, session) for step in steps]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        raised = [error for future in futures if future.done() and (error := future.exception()) is not None]
+        if raised:
+            # The others stop because of the first, which is the one to tell of.
+            raise next((error for error in raised if not isinstance(error, Cancelled)), raised[0])
+        return [future.result() for future in futures]
+    finally:
+        session.cancel.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(futures, timeout=_GRACE)
 
 
 def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
@@ -121,7 +137,7 @@ def _do(step: Step, catalog: Catalog, session: Session) -> Outcome:
     moved = 0
     if step.action is not Action.EXPAND:
         arrived, moved = _have(step, session)
-        land(remote, arrived, session, ours=step.found.at is None or step.action is not Action.UNPACK)
+        land(step, arrived, session)
     if remote.expand is None:
         return Outcome(remote, bytes=moved)
     expanded = expand(remote, session)
@@ -149,7 +165,7 @@ def _snapshot(remote: Remote, catalog: Catalog, session: Session) -> Outcome:
     for step in inner.work:
         session.check_cancelled()
         arrived, bytes_moved = _have(step, session)
-        land(step.remote, arrived, session, ours=True)
+        land(step, arrived, session)
         moved += bytes_moved
     receipt_snapshot(remote, files, session)
     return Outcome(remote, bytes=moved)
@@ -165,31 +181,3 @@ def _tell(outcome: Outcome, session: Session) -> None:
     if outcome.expanded is not None:
         text = f"{outcome.expanded.done:,} here, {outcome.expanded.gone:,} gone, {outcome.expanded.failed:,} failed"
     session.report(Event(EventKind.DONE, remote.name, remote.source, outcome.bytes, text=text))
-
-
-@contextmanager
-def _alone(session: Session) -> Iterator[None]:
-    """Hold the tree for this process; wait with a word while another `cvl fetch` works on it."""
-    with disk_errors(session.root.path):
-        session.root.notes.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(session.root.notes / "fetch.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            text = f"another cvl fetch works on {session.root.path}; waiting for it to end"
-            session.report(Event(EventKind.NOTE, text=text))
-            _wait(lock, session)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _wait(lock: FileLock, session: Session) -> None:
-    while True:
-        session.check_cancelled()
-        try:
-            lock.acquire(timeout=0.5)
-            return
-        except Timeout:
-            continue

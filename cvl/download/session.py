@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 import httpx
@@ -11,8 +12,11 @@ from cvl.download.links import LinkList
 from cvl.download.lock import Lock
 from cvl.download.policy import Policy
 from cvl.errors import Cancelled
-from cvl.events import Reporter, silent
+from cvl.events import Event, EventKind, Progress, Reporter, silent
 from cvl.root import Root
+
+# Often enough for a live view, rarely enough to cost nothing.
+_REPORT_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,23 @@ class Session:
         """Raise Cancelled once the user wants to stop."""
         if self.cancel.is_set():
             raise Cancelled("stopped; what is done stays done", hint="run the same command again to go on")
+
+    def progress(self, kind: EventKind, name: str, source: str, expected: int | None = None) -> Progress:
+        """A callback for the work on one file: stops it once the user wants to, and reports now and then.
+
+        It takes what is done and what there is in all; `expected` stands for the latter where it is None.
+        """
+        told = 0.0
+
+        def progress(done: int, total: int | None) -> None:
+            nonlocal told
+            self.check_cancelled()
+            now = time.monotonic()
+            if now - told >= _REPORT_EVERY or done == total:
+                told = now
+                self.report(Event(kind, name, source, done, total if total is not None else expected))
+
+        return progress
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not past the user's wish to stop."""

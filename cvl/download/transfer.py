@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from cvl.download import drive, hub, openxlab
 from cvl.download.check import algorithms, check
-from cvl.download.http import Address, Arrival, Progress, download
+from cvl.download.http import Address, Arrival, download
 from cvl.download.lock import Seen, unsigned
 from cvl.download.part import Part
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.errors import DigestError, GoneError, RefusedError, TransferError, WrongContentError
-from cvl.events import Event, EventKind
-
-# Often enough for a live view, rarely enough to cost nothing.
-_REPORT_EVERY = 0.1
+from cvl.events import Event, EventKind, Progress
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def _accept(arrival: Arrival, remote: Remote, part: Part, session: Session) -> A
 
 
 def _attempt(url: str, remote: Remote, part: Part, session: Session) -> tuple[Arrival, Remote]:
-    progress = _progress(remote, session)
+    progress = session.progress(EventKind.PROGRESS, remote.name, remote.source, remote.expected_bytes)
     proven = remote.sha256 is not None or remote.md5 is not None
     if remote.size is not None and part.size == remote.size:
         return Arrival(unsigned(url)), remote
@@ -120,22 +116,6 @@ def _signed(url: str, remote: Remote, part: Part, session: Session, progress: Pr
     except RefusedError as error:
         hint = "get a fresh list of links from the source's page and run the command again: it goes on where it stood"
         raise RefusedError(f"{error}: the signed link is no longer good", hint=hint) from error
-
-
-def _progress(remote: Remote, session: Session) -> Progress:
-    """A callback for transports: stops them when the user wants to, and reports now and then."""
-    told = 0.0
-
-    def progress(done: int, total: int | None) -> None:
-        nonlocal told
-        session.check_cancelled()
-        now = time.monotonic()
-        if now - told >= _REPORT_EVERY or done == total:
-            told = now
-            expected = total if total is not None else remote.expected_bytes
-            session.report(Event(EventKind.PROGRESS, remote.name, remote.source, done, expected))
-
-    return progress
 
 
 def _tell(session: Session, remote: Remote, kind: EventKind, text: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from cvl.errors import ArchiveError
+from cvl.events import Progress
 from cvl.files import beside
 from cvl.manifest import Unpack
 
@@ -46,14 +47,12 @@ class _Member:
     open: Callable[[], IO[bytes]]
 
 
-Progress = Callable[[int, int | None], None]
-
-
-def unpack(archive: Path, spec: Unpack, folder: Path, progress: Progress) -> Unpacked:
+def unpack(archive: Path, spec: Unpack, folder: Path, progress: Progress, *, keep_existing: bool = False) -> Unpacked:
     """Write the members that `spec` includes below `folder`.
 
-    A file that is there with the member's size is left as it is. `progress(members so far, members in all)` is called
-    after each member; what it raises ends the work, which can be begun again.
+    A file that is there with the member's size is left as it is, with `keep_existing` one of any size.
+    `progress(members so far, members in all)` is called after each member; what it raises ends the work, which can be
+    begun again.
 
     Raises:
         ArchiveError: the archive is damaged, hostile, or holds another number of files than the manifest says.
@@ -66,7 +65,7 @@ def unpack(archive: Path, spec: Unpack, folder: Path, progress: Progress) -> Unp
             place = destination(member.name, spec)
             if place in landed:
                 raise ArchiveError(f"{archive.name}: two members would both become {place}")
-            written += _write(member, folder / place)
+            written += _write(member, folder / place, keep_existing)
             landed[place] = member.size
             progress(len(landed), total)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
@@ -139,12 +138,12 @@ def _tar_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
             yield _Member(name, info.size, lambda content=content: content)  # type: ignore[misc]
 
 
-def _write(member: _Member, path: Path) -> bool:
+def _write(member: _Member, path: Path, keep_existing: bool) -> bool:
     """Write a member under a name of its own and rename it; returns whether there was need to.
 
     Reading to the end is what makes zipfile check the CRC.
     """
-    if path.is_file() and path.stat().st_size == member.size:
+    if path.is_file() and (keep_existing or path.stat().st_size == member.size):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path)

@@ -140,11 +140,24 @@ def cache_names(file: File) -> tuple[str, ...]:
 
 
 def _load_kind(folders: list[Path], kind: str, model: type[M], origins: dict[str, Path]) -> dict[str, M]:
-    paths = {path.stem: path for folder in folders for path in sorted((folder / kind).glob("*.toml"))}
-    if kind == "sources":
-        paths |= {path.stem: path for folder in folders[1:] for path in sorted(folder.glob("*.toml"))}
+    paths: dict[str, Path] = {}
+    for folder in folders:
+        paths |= _find(folder, kind)
     origins.update({f"{kind}/{name}": path for name, path in paths.items()})
     return {name: load(path, model) for name, path in sorted(paths.items())}
+
+
+def _find(folder: Path, kind: str) -> dict[str, Path]:
+    """The manifests of one kind in one folder, by name."""
+    flat = folder.glob("*.toml") if kind == "sources" else ()
+    found: dict[str, Path] = {}
+    for path in sorted([*(folder / kind).glob("*.toml"), *flat]):
+        if path.stem in found:
+            raise ManifestError(path, "file name", f"is also that of {found[path.stem]}", mend="remove one of the two")
+        if kind == "sources" and path.stem == "all":
+            raise ManifestError(path, "file name", "`all` means every source to `cvl fetch`", mend="call it otherwise")
+        found[path.stem] = path
+    return found
 
 
 def _stage_number(name: str, origins: Mapping[str, Path]) -> int:
@@ -173,8 +186,7 @@ def _check_names(catalog: Catalog) -> None:
 
 
 def _names(source: Source) -> Iterator[tuple[str, str]]:
-    alternatives = (file for alternative in source.alternatives for file in alternative.files)
-    for file in (*source.files, *alternatives):
+    for file in source.all_files:
         for cached in cache_names(file):
             yield f"files.name {cached}", cached
     for annotation in source.annotations:

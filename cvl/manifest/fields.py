@@ -125,9 +125,8 @@ def digest_check(algorithm: str) -> Any:
 
     def check(value: str) -> str:
         if not re.fullmatch(rf"[0-9a-f]{{{_DIGITS[algorithm]}}}", value):
-            raise wrong(
-                f"`{value}` is no {algorithm} digest", f"write {_DIGITS[algorithm]} lower-case hexadecimal digits"
-            )
+            mend = f"write {_DIGITS[algorithm]} lower-case hexadecimal digits"
+            raise wrong(f"`{value}` is no {algorithm} digest", mend)
         return value
 
     return AfterValidator(check)
@@ -142,7 +141,7 @@ def _branch(value: object) -> str:
 
 
 PerShard = Annotated[Annotated[T, Tag(VALUE)] | Annotated[dict[int, T], Tag(TABLE)], Discriminator(_branch)]
-"""One value, or a table from shard number to value. Told apart before checking, so that errors speak of the right one."""
+"""One value, or a table from shard number to value, told apart beforehand: an error speaks of what was written."""
 
 TreePath = Annotated[str, AfterValidator(_tree_path)]
 LinkTarget = Annotated[str, AfterValidator(_link_target)]

@@ -300,3 +300,14 @@ class Source(Frozen):
     annotations: tuple[Annotation, ...] = ()
     links: tuple[Link, ...] = ()
     convert: Convert | None = None
+
+    @property
+    def all_files(self) -> tuple[File, ...]:
+        """Its own files and those of its alternatives."""
+        return (*self.files, *(file for alternative in self.alternatives for file in alternative.files))
+
+    @model_validator(mode="after")
+    def _links_have_gate(self) -> Self:
+        if self.gate is None and any(file.url.startswith("links:") for file in self.all_files):
+            raise wrong("it does not say where its signed links come from", "add a [gate] with `page` and `ask`")
+        return self
