@@ -98,6 +98,8 @@ def _claims(source: Source) -> Iterator[str]:
     yield from (link.path for link in source.links)
     for annotation in source.annotations:
         yield annotation.path
+        if annotation.image_root != "data":
+            yield annotation.image_root
     yield from (file.path for file in source.files if file.path is not None)
 
 
