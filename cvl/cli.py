@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from cvl import __version__
-from cvl.errors import EXIT_FAILED, EXIT_PROBLEMS, Cancelled, CvlError, UsageError
+from cvl.errors import EXIT_FAILED, EXIT_PROBLEMS, Cancelled, CvlError, DiskError, UsageError
 
 if TYPE_CHECKING:
     from cvl.manifest import Catalog
@@ -56,9 +57,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def sources(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Sources; all if none is named.", metavar="[NAME]...")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Sources; all if none is named.", metavar="NAME")] = None,
     root: RootOption = DEFAULT_ROOT,
     manifests: ManifestsOption = None,
     as_json: JsonOption = False,
@@ -85,7 +84,7 @@ def sources(
 def fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Sources, or `all` for everything that the stages need.", metavar="[NAME]..."),
+        typer.Argument(help="Sources, or `all` for everything that the stages need.", metavar="NAME"),
     ] = None,
     shards: Annotated[
         list[str] | None, typer.Option("--shards", help="Shards of sharded sources, inclusive: 0-50, or sam=0-2.")
@@ -94,7 +93,12 @@ def fetch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; move and write nothing.")] = False,
     downloads: Annotated[
         Path | None,
-        typer.Option("--from", help="A folder of files that you downloaded yourself; they are used in place."),
+        typer.Option(
+            "--from",
+            exists=True,
+            file_okay=False,
+            help="A folder of files that you downloaded yourself; they are used in place.",
+        ),
     ] = None,
     sam_links: Annotated[
         Path | None,
@@ -134,7 +138,7 @@ def fetch(
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
     from cvl.output.progress import reporter
-    from cvl.output.tables import print_fetched, print_plan
+    from cvl.output.tables import print_fetched, print_plan, print_skipped
     from cvl.root import Root
 
     catalog = load_catalog(manifests)
@@ -158,6 +162,7 @@ def fetch(
     )
     prepared = prepare(catalog, Root(root), request, options)
     if dry_run:
+        print_skipped(prepared.skipped)
         print_json(prepared.plan) if as_json else print_plan(prepared.plan)
         return
     with reporter(as_json=as_json, total=prepared.plan.transfer_bytes) as report:
@@ -172,7 +177,7 @@ def fetch(
 
 @app.command()
 def convert(
-    names: Annotated[list[str], typer.Argument(help="Sources whose pictures are to become JPEGs.", metavar="NAME...")],
+    names: Annotated[list[str], typer.Argument(help="Sources whose pictures are to become JPEGs.", metavar="NAME")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     remove_originals: Annotated[
         bool, typer.Option("--remove-originals", help="Delete originals whose JPEG is whole.")
@@ -200,16 +205,18 @@ def convert(
     for name in names:
         folder = catalog.convertible(name)
         conversion = Conversion(Root(root).at(folder), Root(root).originals / folder.removeprefix("data/"))
-        with reporter(as_json=False) as report, exclusive(Root(root), report):
+        # What writes nothing needs no lock, and where there is no folder yet, the lock would be the first thing there.
+        writes = not dry_run and conversion.folder.is_dir()
+        with reporter(as_json=False) as report, exclusive(Root(root), report) if writes else nullcontext():
             done = convert_folder(
                 conversion,
                 jobs=jobs,
                 dry_run=dry_run,
                 on_progress=lambda i, n, name=name: report(Event(EventKind.PROGRESS, name, name, i, n, "files")),  # type: ignore[misc]
             )
+            removal = remove(conversion, jobs=jobs) if remove_originals and not dry_run else None
         print_json(done.as_json()) if as_json else print_converted(done, dry_run=dry_run)
-        if remove_originals and not dry_run:
-            removal = remove(conversion, jobs=jobs)
+        if removal is not None:
             print_json(removal) if as_json else print_removed(removal)
         failed |= bool(done.unreadable)
     if failed:
@@ -262,11 +269,14 @@ def demo(
         "cvl-demo"
     ),
     record: Annotated[Path | None, typer.Option("--record", help="Keep a picture of the terminal, as SVG.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Walk the whole journey on a miniature of every source, served on this machine.
 
     Each command that it runs is the real one and is printed first.
     """
+    if as_json and record is not None:
+        raise UsageError("--record keeps what a person sees, --json prints for scripts", hint="leave one of them out")
     try:
         from cvl.demo.run import run_demo
     except ModuleNotFoundError as error:
@@ -274,7 +284,7 @@ def demo(
             f"the demo needs {error.name}, which is not installed", hint="pip install 'cvl[demo]'"
         ) from error
 
-    raise typer.Exit(run_demo(folder, record))
+    raise typer.Exit(run_demo(folder, record, as_json=as_json))
 
 
 def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:
@@ -292,9 +302,10 @@ def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _alternative(text: str, names: tuple[str, ...], catalog: Catalog) -> tuple[str, str]:
-    """`ocrvqa=urls` to its parts; a bare name belongs to the one named source that has alternatives."""
+    """`ocrvqa=urls` to its parts; a bare name belongs to the one source asked for that has alternatives."""
     source, _, chosen = text.rpartition("=")
-    owners = [source] if source else [name for name in names if catalog.source(name).alternatives]
+    asked = names if names and "all" not in names else tuple(catalog.sources)
+    owners = [source] if source else [name for name in asked if catalog.source(name).alternatives]
     if len(owners) != 1:
         raise UsageError(
             f"--alternative {text} does not say of which source", hint=f"write --alternative SOURCE={chosen}"
@@ -313,16 +324,24 @@ def main() -> NoReturn:
     try:
         app()
     except CvlError as error:
-        from cvl.output.console import print_error
-
-        print_error(error)
-        if isinstance(error, Cancelled):
-            # Threads that wait for a silent server would hold the process back; what they have is on the disk.
-            sys.stdout.flush()
-            os._exit(error.exit_code)
-        sys.exit(error.exit_code)
+        _fail(error)
     except BrokenPipeError:
         # The reader of our output went away, as in `cvl sources | head`.
         sys.stderr.close()
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        problem = f"{where}{error.strerror or error}"
+        _fail(DiskError(problem, hint="check that path and its permissions, or choose another --root"))
     sys.exit(0)
+
+
+def _fail(error: CvlError) -> NoReturn:
+    from cvl.output.console import print_error
+
+    print_error(error)
+    if isinstance(error, Cancelled):
+        # Threads that wait for a silent server would hold the process back; what they have is on the disk.
+        sys.stdout.flush()
+        os._exit(error.exit_code)
+    sys.exit(error.exit_code)

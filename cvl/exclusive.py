@@ -19,15 +19,16 @@ def _never() -> None:
 
 
 @contextmanager
-def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[], None] = _never) -> Iterator[None]:
+def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[], None] = _never) -> Iterator[bool]:
     """Hold the tree for this process; wait, and say so once, while another one holds it.
 
-    A process that is killed holds nothing. `check_cancelled` is called while waiting; what it raises ends the wait.
+    Yields whether it had to wait: then the tree is not what it was before. A process that is killed holds nothing.
+    `check_cancelled` is called while waiting; what it raises ends the wait.
 
     Raises:
         DiskError: the tree cannot be written.
     """
-    lock = FileLock(root.notes / "tree.lock")
+    lock, waited = FileLock(root.notes / "tree.lock"), False
     with disk_errors(root.path):
         root.notes.mkdir(parents=True, exist_ok=True)
         try:
@@ -35,9 +36,10 @@ def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[
         except Timeout:
             text = f"another cvl is at work on {root.path}; waiting for it to end"
             report(Event(EventKind.NOTE, text=text))
+            waited = True
             _wait(lock, check_cancelled)
     try:
-        yield
+        yield waited
     finally:
         lock.release()
 

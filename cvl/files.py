@@ -14,10 +14,14 @@ from cvl.errors import DiskError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
+# File systems take names of 255 bytes: a name beside the longest of them keeps so many bytes of it.
+_KEPT_OF_NAME = 180
+
 
 def beside(path: Path) -> Path:
     """A name in the same folder that no other process or thread uses, for a file that will take `path`'s place."""
-    return path.with_name(f".cvl-{path.name}-{os.getpid()}-{threading.get_ident()}.tmp")
+    name = os.fsencode(path.name)[:_KEPT_OF_NAME].decode(errors="ignore")
+    return path.with_name(f".cvl-{name}-{os.getpid()}-{threading.get_ident()}.tmp")
 
 
 def sweep(folder: Path) -> None:
@@ -58,7 +62,8 @@ def take(original: Path, destination: Path) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(destination)
     try:
-        os.link(original, temporary)
+        # Resolved, because a link to a symbolic link would lead nowhere from another folder.
+        os.link(original.resolve(), temporary)
     except OSError:
         shutil.copyfile(original, temporary)
     temporary.replace(destination)

@@ -100,7 +100,7 @@ def status(catalog: Catalog, root: Root) -> Status:
     ready = dict(report.stages) if report is not None else {}
     stages = tuple(_stage(catalog, root, number, ready.get(number)) for number in STAGES)
     problems = len(report.problems) if report is not None else 0
-    return Status(str(root.path), sources, stages, at, problems, _next(sources, at, problems))
+    return Status(str(root.path), sources, stages, at, problems, _next(sources, stages, problems))
 
 
 def _steps(catalog: Catalog, root: Root) -> tuple[Step, ...]:
@@ -127,10 +127,10 @@ def _stage(catalog: Catalog, root: Root, number: int, verified: bool | None) -> 
     return StageStatus(number, catalog.stages[number].title, verified, trained)
 
 
-def _next(sources: tuple[SourceStatus, ...], verified_at: datetime | None, problems: int) -> str | None:
+def _next(sources: tuple[SourceStatus, ...], stages: tuple[StageStatus, ...], problems: int) -> str | None:
     absent = [source.name for source in sources if source.stages and not source.complete]
     if absent:
         return f"cvl fetch {' '.join(absent)}"
-    if verified_at is None or problems:
+    if problems or not all(stage.verified for stage in stages):
         return "cvl verify-layout"
     return None

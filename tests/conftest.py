@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from support import Cvl
+from support import Cvl, is_personal
 
 from cvl.demo.internet import Internet
 from cvl.demo.manifests import write_manifests
@@ -19,6 +19,15 @@ from cvl.manifest import Catalog, load_catalog
 from cvl.root import Root
 
 SCALE = 0.1
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_environment() -> Iterator[None]:
+    """Keeps the tester's own wishes out: for colours, for another tree, for other manifests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if is_personal(name)]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture(scope="session")

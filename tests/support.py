@@ -15,7 +15,7 @@ from typing import Any
 
 import cvl
 
-_OURS = ("CVL_", "HF_", "PYTHON", "TTY_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "SLURM_")
+_PERSONAL = ("CVL_", "HF_", "TTY_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
 _TIMEOUT = 120
 
 
@@ -51,10 +51,10 @@ class Cvl:
         self.folder = folder
         home = folder / "home"
         home.mkdir(exist_ok=True)
-        plain = {name: value for name, value in os.environ.items() if not _is_ours(name)}
+        plain = {name: value for name, value in os.environ.items() if not is_personal(name)}
         package = str(Path(cvl.__file__).parent.parent)
         own = {"PYTHONPATH": package, "HOME": str(home), "XDG_CACHE_HOME": str(home), "HF_HOME": str(home)}
-        self.environment = plain | own | environment
+        self.environment = plain | own | dict(environment)
 
     def __call__(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Done:
         """Run `cvl ARGUMENTS` to its end. Whatever happens, it must not end with a traceback."""
@@ -62,7 +62,9 @@ class Cvl:
 
     def typed(self, line: str, env: Mapping[str, str] | None = None) -> Done:
         """Run a line as a user types it, such as `cvl fetch coco`, through a shell that finds `cvl` on its path."""
-        return self._run(["bash", "-c", line], {"PATH": f"{self._programs()}:{self.environment['PATH']}"} | dict(env or {}))
+        return self._run(
+            ["bash", "-c", line], {"PATH": f"{self._programs()}:{self.environment['PATH']}"} | dict(env or {})
+        )
 
     def python(self, code: str, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
         """Run Python code with the same environment."""
@@ -105,8 +107,9 @@ class Cvl:
         return programs
 
 
-def _is_ours(name: str) -> bool:
-    return name.startswith(_OURS) or name.upper().endswith("_PROXY")
+def is_personal(name: str) -> bool:
+    """Whether a variable is a wish of the tester's that would change what a command does or how it looks."""
+    return name.startswith(_PERSONAL) or name.upper().endswith("_PROXY")
 
 
 @dataclass(frozen=True)

@@ -26,16 +26,17 @@ COMMANDS = (
 """What a user types, in the order of the journey."""
 
 
-def run_demo(folder: Path, record: Path | None = None) -> int:
+def run_demo(folder: Path, record: Path | None = None, *, as_json: bool = False) -> int:
     """Walk the journey in `folder`; returns the exit code of the first command that fails, or 0.
 
     The miniature's internet is drawn into `folder/internet`, the tree grows in `folder/ShareGPT4V`. What is there
-    already is used. With `record`, what is shown is kept as an SVG picture.
+    already is used. With `record`, what is shown is kept as an SVG picture. With `as_json`, every command is run with
+    `--json` and has stdout for itself.
 
     Raises:
         UsageError: `folder/internet` holds something else.
     """
-    screen = Screen(record=record is not None)
+    screen = Screen(record=record is not None, stderr=as_json)
     screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
     world = build_world(folder / "internet")
     write_manifests(folder / "manifests", world)
@@ -45,7 +46,7 @@ def run_demo(folder: Path, record: Path | None = None) -> int:
         root.sam_links.write_text(internet.links_file(datetime.now(UTC) + timedelta(days=30)), encoding="utf-8")
         screen.say(f"Every host is played by this machine, at {internet.url}; nothing leaves it.")
         environment = os.environ | internet.environment() | _settings(folder, root)
-        code = _walk(screen, environment)
+        code = _walk(screen, environment, " --json" if as_json else "")
     if code == 0:
         screen.tree(root.data)
     if record is not None:
@@ -62,10 +63,10 @@ def _settings(folder: Path, root: Root) -> dict[str, str]:
     }
 
 
-def _walk(screen: Screen, environment: dict[str, str]) -> int:
+def _walk(screen: Screen, environment: dict[str, str], options: str) -> int:
     for command in COMMANDS:
-        screen.command(command)
-        code = _run(command, screen, environment)
+        screen.command(command + options)
+        code = _run(command + options, screen, environment)
         if code:
             return code
     return 0

@@ -17,13 +17,14 @@ import httpx
 import msgspec
 
 from cvl.download.http import raise_for_status, translated
-from cvl.download.ledger import Ledger, Row, State, open_ledger
+from cvl.download.ledger import Ledger, Row, State, open_ledger, read_ledger
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.errors import AnnotationError, GoneError, RefusedError, TransferError, WrongContentError
+from cvl.errors import AnnotationError, DiskError, GoneError, RefusedError, TransferError, WrongContentError
 from cvl.events import Event, EventKind
 from cvl.files import write_atomically
 from cvl.images import sniff
+from cvl.root import Root
 
 _SETTLE_EVERY = 256
 
@@ -55,7 +56,7 @@ def expand(remote: Remote, session: Session) -> Expanded:
         Cancelled: the user wants to stop; the ledger knows what is done.
     """
     assert remote.expand is not None
-    path = ledger_path(session, remote)
+    path = ledger_path(session.root, remote.name)
     with open_ledger(path) as ledger:
         ledger.enter(_entries(session.root.at(remote.path or ""), remote.expand.url_field))
         _reconcile(ledger, session.root.at(remote.expand.into))
@@ -64,20 +65,27 @@ def expand(remote: Remote, session: Session) -> Expanded:
         return Expanded(ledger.count(State.DONE), ledger.count(State.GONE), ledger.count(State.FAILED), moved, path)
 
 
-def pending(root_ledgers: Path, folder: Path, name: str) -> int | None:
-    """How many entries of the list `name` are neither here nor gone for good; None before its first run."""
-    path = root_ledgers / f"{name}.sqlite"
+def pending(path: Path, folder: Path, *, retry_failed: bool) -> int | None:
+    """How many entries of a list are to be fetched into `folder`, according to its ledger at `path`. Writes nothing.
+
+    Those that are gone for good count only with `retry_failed`. None if the ledger does not tell: before the first run,
+    and after one that was killed while it wrote.
+    """
     if not path.exists():
         return None
-    with open_ledger(path) as ledger:
-        here = _names(folder)
-        lost = sum(row.name not in here for row in ledger.rows(State.DONE))
-        return lost + ledger.count(State.WAITING, State.FAILED)
+    # By key: a file that was converted has another suffix than it came with.
+    here = _by_key(_names(folder))
+    states = [State.DONE, State.WAITING, State.FAILED] + [State.GONE] * retry_failed
+    try:
+        with read_ledger(path) as ledger:
+            return sum(row.key not in here for row in ledger.rows(*states))
+    except DiskError:
+        return None
 
 
-def ledger_path(session: Session, remote: Remote) -> Path:
-    """Where the ledger of a list lies."""
-    return session.root.ledgers / f"{remote.name}.sqlite"
+def ledger_path(root: Root, name: str) -> Path:
+    """Where the ledger of the list called `name` lies."""
+    return root.ledgers / f"{name}.sqlite"
 
 
 def _entries(path: Path, url_field: str) -> Iterator[tuple[str, str]]:
@@ -94,20 +102,28 @@ def _entries(path: Path, url_field: str) -> Iterator[tuple[str, str]]:
             raise AnnotationError(
                 f"{path}: the key `{key}` cannot be a file's name", hint="check where the list comes from"
             )
-        yield key, msgspec.json.decode(entry[url_field], type=str)
+        try:
+            yield key, msgspec.json.decode(entry[url_field], type=str)
+        except msgspec.DecodeError as error:
+            raise AnnotationError(f"{path}: `{url_field}` of the entry {key} is no address: {error}") from error
 
 
 def _reconcile(ledger: Ledger, folder: Path) -> None:
     """Bring the ledger up to what the disk holds: lost files are waiting again, those brought otherwise are done."""
     here = _names(folder)
     ledger.settle([Row(row.key, row.url) for row in ledger.rows(State.DONE) if row.name not in here])
-    by_key = {name.rpartition(".")[0]: name for name in sorted(here, reverse=True)}
+    by_key = _by_key(here)
     waiting = [row for row in ledger.rows(State.WAITING, State.FAILED, State.GONE) if row.key in by_key]
     ledger.settle([replace(row, state=State.DONE, name=by_key[row.key], reason=None) for row in waiting])
 
 
 def _names(folder: Path) -> set[str]:
     return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+
+
+def _by_key(names: set[str]) -> dict[str, str]:
+    """File names by the key of the entry that they are of, which is what stands before the suffix."""
+    return {name.rpartition(".")[0]: name for name in sorted(names, reverse=True)}
 
 
 def _fetch_all(rows: list[Row], ledger: Ledger, remote: Remote, session: Session) -> int:

@@ -73,7 +73,7 @@ def prepare(catalog: Catalog, root: Root, request: Request, options: Options) ->
     lock = Lock(root.lock)
     wanted = select(catalog, request)
     wanted = replace(wanted, remotes=tuple(lock.pin(remote) for remote in wanted.remotes))
-    found = survey(root, catalog, wanted, options.downloads)
+    found = survey(root, catalog, wanted, options.downloads, retry_failed=options.retry_failed)
     links, skipped = _gates(catalog, root, wanted, found, options)
     remotes = tuple(r for r in wanted.remotes if r.source not in skipped or not _needs_link(r, found))
     made = plan(replace(wanted, remotes=remotes), found, jobs=options.jobs, keep_archives=options.keep_archives)
@@ -109,6 +109,7 @@ def execute(
             cancel=cancel or threading.Event(),
             accept_digest=options.accept_digest,
             keep_archives=options.keep_archives,
+            downloads=options.downloads,
             retry_failed=options.retry_failed,
             jobs=options.jobs,
             connections=small,

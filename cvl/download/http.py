@@ -18,7 +18,7 @@ import httpx
 
 from cvl import __version__
 from cvl.download.lock import unsigned
-from cvl.download.part import CHUNK, Journal, Part
+from cvl.download.part import Journal, Part
 from cvl.errors import GoneError, RefusedError, TransferError, WrongContentError
 from cvl.events import Progress
 
@@ -88,7 +88,7 @@ def download(client: httpx.Client, address: Address, part: Part, progress: Progr
         if offset and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return _nothing_left(response, part, offset, url)
         total = _accept(response, address, part, offset)
-        if response.status_code == HTTPStatus.OK:
+        if not offset or response.status_code == HTTPStatus.OK:
             part.begin(Journal(url, _validator(response)))
         received = _receive(response, part, total, progress)
         if total is not None and received != total:
@@ -157,7 +157,8 @@ def _receive(response: httpx.Response, part: Part, total: int | None, progress: 
     """Append the body to the part; returns the part's length."""
     received = part.size
     with part.open() as file:
-        for chunk in response.iter_raw(CHUNK):
+        # As they come from the network: of pieces of our own size, the one that the cut falls into would be lost.
+        for chunk in response.iter_raw():
             if received == 0 and looks_like_html(chunk):
                 raise WrongContentError(f"{unsigned(str(response.url))}: expected a file, found a web page")
             part.append(file, chunk)
@@ -200,7 +201,7 @@ def translated(url: str) -> Iterator[None]:
         yield
     except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise WrongContentError(f"{url}: {error}") from error
-    except httpx.TransportError as error:
+    except (httpx.TransportError, httpx.DecodingError) as error:
         raise TransferError(f"{url}: {str(error) or type(error).__name__}") from error
 
 
@@ -215,7 +216,7 @@ def _validator(response: httpx.Response) -> str | None:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a server asks to wait: a number or a date; None if it says nothing that can be read."""
     text = headers.get("retry-after", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
         return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+
+from cvl.errors import DiskError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -56,6 +58,10 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def begin(self) -> None:
+        """Make the table, if it is not there."""
+        self._connection.execute(_SCHEMA)
+
     def enter(self, entries: Iterable[tuple[str, str]]) -> None:
         """Add the entries (key, address) of the list; one whose address changed is looked at anew."""
         self._connection.executemany(
@@ -91,12 +97,33 @@ class Ledger:
 
 @contextmanager
 def open_ledger(path: Path) -> Iterator[Ledger]:
-    """The ledger at `path`, made if it is not there."""
+    """The ledger at `path`, made if it is not there.
+
+    Raises:
+        DiskError: it cannot be made, read or written, then or later.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path)
+    with _connected(path, "rwc") as ledger:
+        ledger.begin()
+        yield ledger
+
+
+@contextmanager
+def read_ledger(path: Path) -> Iterator[Ledger]:
+    """The ledger at `path`, which is there, for looking only: nothing is written, nor beside it.
+
+    Raises:
+        DiskError: it cannot be read as it is, such as after a kill, which only `open_ledger` mends.
+    """
+    with _connected(path, "ro") as ledger:
+        yield ledger
+
+
+@contextmanager
+def _connected(path: Path, mode: str) -> Iterator[Ledger]:
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(_SCHEMA)
-        yield Ledger(connection)
-    finally:
-        connection.close()
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True)) as connection:
+            yield Ledger(connection)
+    except sqlite3.Error as error:
+        hint = "if the disk is well, move the file away: what is here is not fetched again"
+        raise DiskError(f"cannot use the ledger {path}: {error}", hint=hint) from error

@@ -30,8 +30,8 @@ class LinkList:
 
     def expiry(self, name: str) -> datetime | None:
         """When the link of `name` ends, None if it does not say."""
-        field = parse_qs(urlsplit(self.links[name]).query).get("oe")
         try:
+            field = parse_qs(urlsplit(self.links[name]).query).get("oe")
             return datetime.fromtimestamp(int(field[0], 16), UTC) if field else None
         except (ValueError, OverflowError, OSError):
             return None

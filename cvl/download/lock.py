@@ -55,6 +55,11 @@ class Lock:
         self._mutex = threading.Lock()
         self._files = _read(path)
 
+    def refresh(self) -> None:
+        """Read the file again, after another process may have written it."""
+        with self._mutex:
+            self._files = _read(self._path)
+
     def seen(self, name: str) -> Seen | None:
         """What was seen of the file called `name`, or None before first contact."""
         return self._files.get(name)
@@ -62,6 +67,8 @@ class Lock:
     def record(self, name: str, seen: Seen) -> None:
         """Keep what was seen, and write the file. The same bytes seen again change nothing."""
         with self._mutex:
+            # What another process recorded since we read the file stays.
+            self._files = _read(self._path)
             old = self._files.get(name)
             if old is not None and replace(old, time="", etag=None) == replace(seen, time="", etag=None):
                 return
@@ -99,6 +106,10 @@ def _read(path: Path) -> dict[str, Seen]:
 
 
 def unsigned(url: str) -> str:
-    """`url` without query and fragment: signatures expire and do not belong into a lock."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    """`url` without user, query and fragment: passwords and signatures do not belong into a lock."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # No address at all: whoever asks for it will be told.
+        return url.partition("?")[0]
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

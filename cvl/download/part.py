@@ -67,7 +67,10 @@ class Part:
         """Write a chunk and take it into the digests."""
         if self._hashed != file.tell():
             self._catch_up()
-        file.write(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            # The last write before a disk is full is cut short, without an error.
+            rest = rest[file.write(rest) :]
         self._update(chunk)
 
     def digests(self) -> dict[str, str]:

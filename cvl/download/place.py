@@ -116,8 +116,13 @@ def _place_link(root: Root, link: Link) -> bool:
     if path.is_symlink():
         path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
-    absolute = Path(link.target).is_absolute()
-    # Relative within the tree, so that the tree can be moved or mounted elsewhere.
-    target = targets[0] if absolute else os.path.relpath(targets[0], path.parent)
-    path.symlink_to(target)
+    path.symlink_to(targets[0] if Path(link.target).is_absolute() else _relative(targets[0], path.parent))
     return True
+
+
+def _relative(target: Path, folder: Path) -> str:
+    """`target` as seen from `folder`, so that the tree can be moved or mounted elsewhere.
+
+    The system reads it from where the folder really is, which for a source on another disk is not below the tree.
+    """
+    return os.path.relpath(target.parent.resolve() / target.name, folder.resolve())

@@ -81,11 +81,24 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
     if plan_.idle:
         return Result(kept=len(plan_.steps))
     check_disk(plan_)
-    with exclusive(session.root, session.report, session.check_cancelled):
+    with exclusive(session.root, session.report, session.check_cancelled) as waited:
+        if waited:
+            plan_ = _plan_again(plan_, catalog, session)
         _sweep(plan_, session)
         outcomes = _carry_out(plan_.work, catalog, session)
-        made, errors = place_links(session.root, plan_.links)
+        with disk_errors(session.root.path):
+            made, errors = place_links(session.root, plan_.links)
         return Result(tuple(outcomes), len(plan_.steps) - len(plan_.work), made, errors)
+
+
+def _plan_again(plan_: Plan, catalog: Catalog, session: Session) -> Plan:
+    """The plan for what is left to do after the process that was waited for."""
+    session.lock.refresh()
+    wanted = Wanted((), tuple(session.lock.pin(step.remote) for step in plan_.steps), plan_.links)
+    found = survey(session.root, catalog, wanted, session.downloads, retry_failed=session.retry_failed)
+    again = plan(wanted, found, jobs=session.jobs, keep_archives=session.keep_archives)
+    check_disk(again)
+    return again
 
 
 def _sweep(plan_: Plan, session: Session) -> None:
@@ -122,7 +135,7 @@ def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
         with disk_errors(session.root.path):
             outcome = _do(step, catalog, session)
     except (Cancelled, DiskError):
-        session.cancel.set()
+        # The run ends with it; were the others told from here, one of them might be the first to end it, as cancelled.
         raise
     except CvlError as error:
         outcome = Outcome(remote, error)
@@ -148,7 +161,8 @@ def _have(step: Step, session: Session) -> tuple[Arrived, int]:
     """The finished file: one that was here, or one that is fetched now; and the bytes that were moved for it."""
     remote = step.remote
     if step.action is Action.UNPACK and step.found.at is not None:
-        seen = session.lock.seen(remote.name)
+        # The lock speaks of what we fetched, not of what the user brought.
+        seen = session.lock.seen(remote.name) if step.found.at.parent == session.root.archives else None
         return Arrived(step.found.at, seen or Seen("", step.found.bytes, remote.sha256 or "")), 0
     arrived = transfer(remote, session)
     session.lock.record(remote.name, arrived.seen)

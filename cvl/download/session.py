@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
@@ -33,6 +34,7 @@ class Session:
         cancel: set when the user wants to stop.
         accept_digest: take single-source digests for wrong where the bytes differ at the right size.
         keep_archives: leave archives on the disk after they are unpacked.
+        downloads: a folder of files that the user downloaded by hand.
         retry_failed: try addresses again that were once given up for good.
         jobs: files in flight at once.
         connections: of lists of many small files.
@@ -47,6 +49,7 @@ class Session:
     cancel: threading.Event = field(default_factory=threading.Event)
     accept_digest: bool = False
     keep_archives: bool = False
+    downloads: Path | None = None
     retry_failed: bool = False
     jobs: int = 4
     connections: int = 32

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cvl.download.expand import pending
+from cvl.download.expand import ledger_path, pending
 from cvl.download.receipts import Receipt, read_receipt
 from cvl.download.select import Remote, Wanted
 from cvl.files import count_files
@@ -60,14 +60,17 @@ class Survey:
     free_bytes: int
 
 
-def survey(root: Root, catalog: Catalog, wanted: Wanted, downloads: Path | None = None) -> Survey:
+def survey(
+    root: Root, catalog: Catalog, wanted: Wanted, downloads: Path | None = None, *, retry_failed: bool = False
+) -> Survey:
     """Look at the disk.
 
     A file counts as here if its receipt is borne out by the disk, if it lies in its place with the digest or size that
     is known of it, or if its folder holds as many files as the manifest expects. `downloads` is a folder of files that
-    the user brought; they are told by digest, or by size and name where no digest is known.
+    the user brought; they are told by digest, or by size and name where no digest is known, never by name alone. With
+    `retry_failed`, entries of lists that were given up for good count as still to be fetched.
     """
-    scout = _Scout(root, catalog, downloads)
+    scout = _Scout(root, catalog, downloads, retry_failed)
     found = {remote.name: scout.look(remote) for remote in wanted.remotes}
     links = tuple(link for link in wanted.links if not (root.at(link.path)).exists())
     return Survey(found, links, _free_bytes(root.path))
@@ -76,8 +79,9 @@ def survey(root: Root, catalog: Catalog, wanted: Wanted, downloads: Path | None 
 class _Scout:
     """Looks for files, listing every folder once."""
 
-    def __init__(self, root: Root, catalog: Catalog, downloads: Path | None) -> None:
+    def __init__(self, root: Root, catalog: Catalog, downloads: Path | None, retry_failed: bool) -> None:
         self._root = root
+        self._retry_failed = retry_failed
         self._catalog = catalog
         self._brought = _by_name(downloads) if downloads is not None else {}
         self._listing = cache(_listing)
@@ -87,13 +91,13 @@ class _Scout:
         if remote.expand is None or found.presence is not Presence.LANDED:
             return found
         folder = self._root.at(remote.expand.into)
-        entries = pending(self._root.ledgers, folder, remote.name)
+        entries = pending(ledger_path(self._root, remote.name), folder, retry_failed=self._retry_failed)
         return replace(found, pending=entries if entries is not None else remote.expand.count or 1)
 
     def _look_at_file(self, remote: Remote) -> Found:
         receipt = read_receipt(self._root, remote.name)
         lost = 0
-        if receipt is not None and receipt.recipe == recipe(remote):
+        if receipt is not None and _speaks_of(receipt, remote):
             lost = self._lost(receipt, remote)
             if not lost:
                 return Found(Presence.LANDED, receipt.size)
@@ -103,7 +107,7 @@ class _Scout:
 
     def _archive_or_part(self, remote: Remote, lost: int) -> Found:
         own = self._root.archives / remote.name
-        if own.is_file():
+        if own.is_file() and remote.size in (None, own.stat().st_size):
             return Found(Presence.ARCHIVE, own.stat().st_size, own, lost)
         brought = self._brought_by_user(remote)
         if brought is not None:
@@ -120,12 +124,20 @@ class _Scout:
         if remote.path is not None:
             # Another time is not yet another content: a copied tree keeps the bytes only. Without a digest it is lost.
             return int(not self._proven(remote, receipt))
-        folder = self._root.at(receipt.folder)
+        folder, converted = self._root.at(receipt.folder), self._converted(remote.source)
         lost = 0
         for member in receipt.members:
             head, _, tail = member.rpartition("/")
-            lost += tail not in self._listing(folder / head if head else folder)
+            parent = folder / head if head else folder
+            here = self._listing(parent)
+            if tail not in here:
+                # Where `cvl convert` works, the JPEG that it made stands for an original that is removed by now.
+                lost += parent != converted or f"{tail.rpartition('.')[0]}.jpg" not in here
         return lost
+
+    def _converted(self, source: str) -> Path | None:
+        convert = self._catalog.sources[source].convert
+        return self._root.at(convert.folder) if convert is not None else None
 
     def _proven(self, remote: Remote, receipt: Receipt) -> bool:
         path = self._root.at(remote.path or "")
@@ -150,7 +162,7 @@ class _Scout:
             for file in alternative.files:
                 if file.expand is not None and file.expand.into == lands_in(remote):
                     folder = self._root.at(file.expand.into)
-                    return pending(self._root.ledgers, folder, file.name) == 0
+                    return pending(ledger_path(self._root, file.name), folder, retry_failed=False) == 0
         return False
 
     def _holds(self, expect: Expect) -> bool:
@@ -160,6 +172,8 @@ class _Scout:
         names = {remote.name, *(urlsplit(url).path.rsplit("/", 1)[-1] or url.partition(":")[2] for url in remote.urls)}
         # Drive addresses carry no name: there, the cache name without the source's is the publisher's.
         names.add(remote.name.removeprefix(f"{remote.source}-"))
+        if remote.size is None and remote.sha256 is None and remote.md5 is None:
+            return None
         candidates = [path for name in names for path in self._brought.get(name, ())]
         return next((path for path in candidates if matches(remote, path)), None)
 
@@ -209,6 +223,12 @@ def single_file_receipt(remote: Remote, path: Path, *, sha256: str | None, url: 
         bytes=status.st_size,
         mtime_ns=status.st_mtime_ns,
     )
+
+
+def _speaks_of(receipt: Receipt, remote: Remote) -> bool:
+    """Whether a receipt is of this file and this recipe; a manifest with a newer digest wants other bytes."""
+    known = receipt.sha256 is not None and remote.sha256 is not None and remote.certainty == "confirmed"
+    return receipt.recipe == recipe(remote) and (not known or receipt.sha256 == remote.sha256)
 
 
 def _unchanged(path: Path, receipt: Receipt) -> bool:

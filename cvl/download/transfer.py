@@ -109,7 +109,11 @@ def _signed(url: str, remote: Remote, part: Part, session: Session, progress: Pr
     """Bring a file of a list of signed links."""
     if session.links is None:
         raise RefusedError(f"{remote.name}: there is no list of signed links", hint="name it with --sam-links")
-    link = session.links.links[url.removeprefix("links:")]
+    name = url.removeprefix("links:")
+    link = session.links.links.get(name)
+    if link is None:
+        hint = "name a list that has it with --sam-links"
+        raise RefusedError(f"{remote.name}: {session.links.path} has no link for {name}", hint=hint)
     proven = remote.sha256 is not None or remote.md5 is not None
     try:
         return download(session.client, Address(link, {}, remote.size, proven), part, progress)

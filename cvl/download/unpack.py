@@ -7,7 +7,11 @@ which has no directory to look through first).
 
 from __future__ import annotations
 
+import errno
+import lzma
 import shutil
+import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -15,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self
 
 from cvl.errors import ArchiveError
 from cvl.events import Progress
@@ -23,6 +27,24 @@ from cvl.files import beside
 from cvl.manifest import Unpack
 
 _CHUNK = 1 << 20
+
+# What zipfile, tarfile and the decompressors raise over an archive that is not what it should be.
+_DAMAGE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+# A place before the file's start, and bz2's own complaint, come as errors of the system.
+_NO_FAULT_OF_THE_DISK = (errno.EINVAL, None)
 
 
 @dataclass(frozen=True)
@@ -59,8 +81,8 @@ def unpack(archive: Path, spec: Unpack, folder: Path, progress: Progress, *, kee
     """
     landed: dict[str, int] = {}
     written = 0
-    members, total = _members(archive, spec)
     try:
+        members, total = _members(archive, spec)
         for member in members:
             place = destination(member.name, spec)
             if place in landed:
@@ -68,7 +90,9 @@ def unpack(archive: Path, spec: Unpack, folder: Path, progress: Progress, *, kee
             written += _write(member, folder / place, keep_existing)
             landed[place] = member.size
             progress(len(landed), total)
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno not in _NO_FAULT_OF_THE_DISK:
+            raise
         # A damaged stream may have given all that is wanted before it broke: SA-1B's shards 14, 16, 17 and 19 are
         # published that way.
         if len(landed) != spec.members:
@@ -110,10 +134,12 @@ def _members(archive: Path, spec: Unpack) -> tuple[Iterator[_Member], int | None
         return _tar_members(archive, spec), spec.members
     # Read once to look at every name before anything is written, the second time to write.
     with zipfile.ZipFile(archive) as directory:
-        names = [info.filename for info in directory.infolist() if not info.is_dir() and included(info.filename, spec)]
-    for name in names:
-        destination(name, spec)
-    return _zip_members(archive, spec), len(names)
+        wanted = [info for info in directory.infolist() if not info.is_dir() and included(info.filename, spec)]
+    for info in wanted:
+        destination(info.filename, spec)
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise ArchiveError(f"{archive.name}: the member `{info.filename}` is a link or a device")
+    return _zip_members(archive, spec), len(wanted)
 
 
 def _zip_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
@@ -123,10 +149,25 @@ def _zip_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
                 yield _Member(info.filename, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
 
 
+class _StrictHeader(tarfile.TarInfo):
+    """A member's header. tarfile takes a damaged or missing one for the archive's end, which only empty blocks are."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise
+            raise tarfile.ReadError(str(error)) from error
+
+
 def _tar_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
     # SA-1B's shard 17 and its like go on after empty blocks. Going on past them also passes over damaged headers, so it
     # is done only where a known number of files will tell.
-    with tarfile.open(archive, "r|*", ignore_zeros=spec.members is not None) as file:
+    counted = spec.members is not None
+    header = tarfile.TarInfo if counted else _StrictHeader
+    with tarfile.open(archive, "r|*", ignore_zeros=counted, tarinfo=header) as file:
         for info in file:
             name = info.name.removeprefix("./")
             if not included(name, spec) or info.isdir():

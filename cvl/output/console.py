@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
@@ -39,8 +40,7 @@ def _console(*, stderr: bool) -> Console:
 
 def print_error(error: CvlError) -> None:
     """An error and, after an empty line, its hint."""
-    console = stderr()
-    console.print(Text.assemble(("error: ", "bold red"), str(error)))
+    print_whole(stderr(), Text.assemble(("error: ", "bold red"), str(error)))
     if error.hint:
         print_hint(error.hint)
 
@@ -49,7 +49,12 @@ def print_hint(hint: str) -> None:
     """What to do next."""
     console = stderr()
     console.print()
-    console.print(Text.assemble(("hint: ", "bold cyan"), hint))
+    print_whole(console, Text.assemble(("hint: ", "bold cyan"), hint))
+
+
+def print_whole(console: Console, text: Text) -> None:
+    """Text that may be a command to type: however narrow the terminal, it has no line break of ours to be copied."""
+    console.print(text, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -64,6 +69,8 @@ def plain(value: Any) -> Any:
         return plain(msgspec.structs.asdict(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump())
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list | frozenset):

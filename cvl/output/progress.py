@@ -32,12 +32,15 @@ _LINE_EVERY = 30.0
 
 @contextmanager
 def reporter(*, as_json: bool, total: int | None = None) -> Iterator[Reporter]:
-    """The reporter that fits: JSON lines, live bars, or plain lines. `total` is the bytes of the whole plan."""
+    """The reporter that fits: JSON lines, live bars, or plain lines, as where NO_COLOR is set.
+
+    `total` is the bytes of the whole plan.
+    """
     if as_json:
         yield print_json
         return
     console = stderr()
-    if console.is_terminal and console.is_interactive:
+    if console.is_terminal and console.is_interactive and not console.no_color:
         with _live(console, total) as live:
             yield live
     else:
@@ -50,7 +53,7 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         # A terminal without moving parts is read by a person, to whom the table at the end is enough.
-        self._terse = console.is_terminal
+        self._terse = console.is_terminal and not console.is_interactive
         self._told: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:

@@ -20,11 +20,12 @@ class Screen:
 
     Args:
         record: keep what is shown, for `save`. Then what commands print is shown with `output`, not by themselves.
+        stderr: the story goes to stderr, so that stdout is the commands' alone.
     """
 
-    def __init__(self, *, record: bool) -> None:
+    def __init__(self, *, record: bool, stderr: bool = False) -> None:
         width = _COLUMNS if record else None
-        self._console = Console(record=record, width=width, highlight=False, markup=False, emoji=False)
+        self._console = Console(record=record, stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
         self.records = record
 
     def say(self, text: str) -> None:
@@ -74,4 +75,5 @@ def _grow(branch: Tree, folder: Path, depth: int) -> None:
 
 
 def _has_folders(folder: Path) -> bool:
-    return any(entry.is_dir() for entry in os.scandir(folder))
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() for entry in entries)

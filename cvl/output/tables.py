@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 from rich.text import Text
@@ -10,8 +10,9 @@ from rich.text import Text
 from cvl.convert.jpeg import ConversionReport, Removal
 from cvl.download.plan import Action, Plan
 from cvl.download.run import Result
+from cvl.errors import CvlError
 from cvl.manifest import Catalog, File, Source
-from cvl.output.console import gigabytes, stderr, stdout
+from cvl.output.console import gigabytes, print_whole, stderr, stdout
 from cvl.status import SourceStatus, Status
 from cvl.verify.report import Problem, Report
 
@@ -73,6 +74,12 @@ def print_plan(plan: Plan) -> None:
     )
 
 
+def print_skipped(skipped: Mapping[str, CvlError]) -> None:
+    """The sources that a plan leaves out, each with the reason."""
+    for name, reason in skipped.items():
+        stderr().print(Text.assemble((f"{name}: skipped: ", "yellow"), str(reason)))
+
+
 def print_fetched(result: Result) -> None:
     """What a fetch did, source by source, and every file that is not here with what to do."""
     table = _table("source", "fetched", "bytes", "failed")
@@ -101,7 +108,8 @@ def _print_failures(result: Result) -> None:
     for outcome in result.outcomes:
         if outcome.error is not None:
             console.print(Text.assemble((f"{outcome.remote.name} failed: ", "red"), str(outcome.error)))
-            console.print(Text.assemble(("  hint: ", "cyan"), outcome.error.hint or "run the same command again"))
+            hint = outcome.error.hint or "run the same command again"
+            print_whole(console, Text.assemble(("  hint: ", "cyan"), hint))
     for error in result.link_errors:
         console.print(Text.assemble(("link failed: ", "red"), str(error)))
 
@@ -152,7 +160,7 @@ def _print_problems(problems: Iterable[Problem]) -> None:
         console.print(Text.assemble((f"{problem.kind}", "bold red"), f" {problem.path}: {problem.detail}"))
         for example in problem.examples:
             console.print(Text(f"    {example}", style="dim"))
-        console.print(Text.assemble(("  cure: ", "cyan"), problem.cure))
+        print_whole(console, Text.assemble(("  cure: ", "cyan"), problem.cure))
 
 
 def print_status(status: Status) -> None:
@@ -173,7 +181,8 @@ def print_status(status: Status) -> None:
         trained = ", ".join(stage.trained) or "not yet"
         line = Text.assemble(f"stage {stage.number}, {stage.title}: data complete ", _MARKS[stage.verified])
         console.print(line + Text(f", trained {trained}"))
-    console.print(Text.assemble(("next: ", "bold cyan"), status.next_command or "nothing: the tree is proven"))
+    todo = status.next_command or "training; the tree is proven"
+    print_whole(console, Text.assemble(("next: ", "bold cyan"), todo))
 
 
 def _here(status: SourceStatus) -> Text:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from cvl.manifest import Catalog, Expect, Link
+from cvl.manifest import Catalog, Expect, Link, Source
 from cvl.verify.report import FolderState, Kind, Problem
 from cvl.verify.tree import Tree
 
@@ -30,6 +30,11 @@ def doubled(tree: Tree, folder: str) -> str | None:
     """The folder that an archive unpacked one level too deep, such as `VG_100K/VG_100K`; None if there is none."""
     name = PurePosixPath(folder).name
     return f"{folder}/{name}" if name in tree.listing(folder).folders else None
+
+
+def fetchable(tree: Tree, source: Source) -> bool:
+    """Whether `cvl fetch` can bring something of a source: it has files, or a link that is still to be made."""
+    return bool(source.files) or any(not (tree.root / link.path).exists() for link in source.links)
 
 
 def flatten_cure(tree: Tree, inner: str) -> str:

@@ -13,7 +13,7 @@ from cvl.annotations import FATAL, Index
 from cvl.annotations import Problem as Defect
 from cvl.images import ImageKind, kind_of
 from cvl.manifest import Annotation, Catalog
-from cvl.verify.layout import doubled, flatten_cure
+from cvl.verify.layout import doubled, fetchable, flatten_cure
 from cvl.verify.report import AnnotationState, Kind, Problem
 from cvl.verify.skiplist import MISSING_IMAGE, Skips
 from cvl.verify.tree import Tree
@@ -140,7 +140,7 @@ def _cure(tree: Tree, catalog: Catalog, source: str, path: str) -> str:
     manifest = catalog.sources[source]
     if manifest.convert is not None and _other_suffix(tree, place):
         return f"cvl convert {source}"
-    if not manifest.files and not manifest.links:
+    if not fetchable(tree, manifest):
         return f"put it at {tree.root / path}"
     return f"cvl fetch {source}"
 

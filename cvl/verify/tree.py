@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Listing:
-    """The names in one folder, hidden ones left out.
+    """The names in one folder, without hidden ones and without links whose target is gone.
 
     Args:
         exists: whether there is such a folder.
@@ -62,8 +62,13 @@ def _list(folder: Path) -> Listing:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name[0] != ".":
+                if entry.name[0] != "." and _leads_somewhere(entry):
                     (folders if entry.is_dir() else files).add(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return _ABSENT
     return Listing(True, frozenset(files), frozenset(folders))
+
+
+def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
+    """False of a link whose target is gone: what it stands for is not there."""
+    return not entry.is_symlink() or Path(entry.path).exists()

@@ -13,9 +13,9 @@ from cvl.events import Event, EventKind, Reporter, silent
 from cvl.files import disk_errors, write_atomically
 from cvl.manifest import STAGES, Annotation, Catalog
 from cvl.root import Root
-from cvl.verify.layout import check_folders
+from cvl.verify.layout import check_folders, fetchable
 from cvl.verify.references import Checked, check_references, format_problems, missing_problems
-from cvl.verify.report import AnnotationState, Kind, Problem, Report
+from cvl.verify.report import VERSION, AnnotationState, Kind, Problem, Report
 from cvl.verify.skiplist import SkipEntry, entry, update_skiplist
 from cvl.verify.tree import Tree
 
@@ -93,8 +93,8 @@ class _References:
         self._problems.append(Problem(kind, source, annotation.path, 1, detail, cure))
 
     def _cure(self, source: str, path: Path) -> str:
-        manifest = self._catalog.sources[source]
-        return f"cvl fetch {source}" if manifest.files or manifest.links else f"put the file at {path}"
+        bring = fetchable(self._tree, self._catalog.sources[source])
+        return f"cvl fetch {source}" if bring else f"put the file at {path}"
 
     def _progress(self, name: str, source: str) -> Callable[[int, int], None]:
         def progress(done: int, total: int) -> None:
@@ -106,10 +106,11 @@ class _References:
 def read_report(path: Path) -> Report | None:
     """What the last verification found; None if there was none, or one of another version."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Report)
+        report = msgspec.json.decode(path.read_bytes(), type=Report)
     except (FileNotFoundError, msgspec.DecodeError):
         # Only `cvl status` reads it, to tell of the last run; verification itself begins anew each time.
         return None
+    return report if report.version == VERSION else None
 
 
 def _sources(catalog: Catalog, stage: int | None) -> tuple[str, ...]:

@@ -1,0 +1,392 @@
+"""Lists of many small files: each entry fetched once, named by key and content, and accounted for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fetching import GIF, HOST, JPEG, PAGE, MakeSession, Told, names_below, remote
+from support import traces
+
+from cvl.demo.faults import Fault, FaultKind
+from cvl.demo.internet import Internet
+from cvl.demo.publish import Publisher
+from cvl.download.expand import Expanded, expand, ledger_path
+from cvl.download.ledger import Row, State, read_ledger
+from cvl.download.policy import Policy
+from cvl.download.session import Session
+from cvl.errors import AnnotationError, Cancelled, DiskError
+from cvl.events import Event, EventKind
+from cvl.manifest import Expand
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(50)
+WEBP = b"RIFF\0\0\0\0WEBP" + bytes(50)
+COVERS = {
+    "0140031996": JPEG,
+    "014003199X": JPEG + b"another",
+    "1437717772": GIF,
+    "1451670761": PNG,
+    "1569755205": WEBP,
+}
+NAMES = ["0140031996.jpg", "014003199X.jpg", "1437717772.gif", "1451670761.png", "1569755205.webp"]
+INTO = "data/mine/images"
+LISTED = remote(
+    name="mine-list.json", path="data/mine/list.json", expand=Expand(into=INTO, url_field="imageURL", count=5)
+)
+
+
+@pytest.fixture
+def entries(site: Publisher, session: Session) -> dict[str, dict[str, object]]:
+    """The list, whose pictures can all be had; the suffix of an address says nothing."""
+    found: dict[str, dict[str, object]] = {}
+    for key, content in COVERS.items():
+        url = f"{HOST}/I/{key}.jpg"
+        site.put(url, content)
+        found[key] = {"imageURL": url, "title": "a book", "questions": ["who?"]}
+    write(session, found)
+    return found
+
+
+def write(session: Session, listed: object) -> None:
+    path = session.root.at("data/mine/list.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(listed))
+
+
+def rows(session: Session) -> dict[str, Row]:
+    with read_ledger(ledger_path(session.root, LISTED.name)) as ledger:
+        return {row.key: row for row in ledger.rows(*State)}
+
+
+def states(session: Session) -> dict[str, State]:
+    return {key: row.state for key, row in rows(session).items()}
+
+
+def images(session: Session) -> dict[str, bytes]:
+    folder = session.root.at(INTO)
+    return {name: (folder / name).read_bytes() for name in names_below(folder)}
+
+
+def counted(done: Expanded) -> tuple[int, int, int]:
+    return done.done, done.gone, done.failed
+
+
+Entries = dict[str, dict[str, object]]
+
+
+def test_every_entry_is_fetched_and_named_by_key_and_content(session: Session, entries: Entries) -> None:
+    done = expand(LISTED, session)
+    assert images(session) == dict(zip(NAMES, COVERS.values(), strict=True))
+    assert counted(done) == (5, 0, 0)
+    assert done.bytes == sum(map(len, COVERS.values()))
+    assert done.ledger == session.root.ledgers / "mine-list.json.sqlite"
+
+
+def test_the_ledger_knows_name_and_size_of_each(session: Session, entries: Entries) -> None:
+    expand(LISTED, session)
+    assert rows(session)["1437717772"] == Row(
+        "1437717772", f"{HOST}/I/1437717772.jpg", State.DONE, "1437717772.gif", len(GIF)
+    )
+
+
+def test_a_second_run_asks_and_writes_nothing(session: Session, entries: Entries, web: Internet) -> None:
+    expand(LISTED, session)
+    before, asked = traces(session.root.at(INTO)), len(web.exchanges)
+    done = expand(LISTED, session)
+    assert (counted(done), done.bytes) == ((5, 0, 0), 0)
+    assert traces(session.root.at(INTO)) == before
+    assert len(web.exchanges) == asked
+
+
+def test_progress_counts_files(session: Session, entries: Entries, told: Told) -> None:
+    expand(LISTED, session)
+    events = told.of(EventKind.PROGRESS)
+    assert [(event.done, event.total, event.text) for event in events] == [(n, 5, "files") for n in range(1, 6)]
+
+
+# What cannot be had
+
+
+@pytest.mark.parametrize("status", [404, 410, 403, 451])
+def test_a_dead_address_is_gone_for_good(session: Session, entries: Entries, web: Internet, status: int) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=status, times=99))
+    assert counted(expand(LISTED, session)) == (4, 1, 0)
+    row = rows(session)["0140031996"]
+    assert row.state is State.GONE
+    assert str(status) in (row.reason or "")
+    asked = len(web.exchanges)
+    assert counted(expand(LISTED, session)) == (4, 1, 0)
+    assert len(web.exchanges) == asked, "gone is not asked again"
+
+
+def test_a_server_in_trouble_is_asked_again_and_then_failed_for_now(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=503, times=99))
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+    assert len([each for each in web.exchanges if "0140031996" in each.url]) == session.policy.attempts
+    assert "503" in (rows(session)["0140031996"].reason or "")
+
+
+def test_what_failed_is_tried_by_the_next_run(session: Session, entries: Entries, web: Internet) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=503, times=99))
+    expand(LISTED, session)
+    web.heal()
+    done = expand(LISTED, session)
+    assert (counted(done), done.bytes) == ((5, 0, 0), len(JPEG))
+    assert rows(session)["0140031996"].reason is None
+
+
+def test_what_is_gone_is_tried_again_when_the_user_asks(
+    session: Session, make_session: MakeSession, entries: Entries, web: Internet
+) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=404, times=99))
+    expand(LISTED, session)
+    web.heal()
+    assert counted(expand(LISTED, session)) == (4, 1, 0)
+    assert counted(expand(LISTED, make_session(retry_failed=True))) == (5, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.TRUNCATE, FaultKind.RESET, FaultKind.STALL])
+def test_a_broken_transfer_is_tried_again(session: Session, entries: Entries, web: Internet, kind: FaultKind) -> None:
+    web.inject(Fault("*014003199X*", kind, after=20))
+    assert counted(expand(LISTED, session)) == (5, 0, 0)
+    assert images(session)["014003199X.jpg"] == COVERS["014003199X"]
+
+
+def test_a_truncated_picture_is_never_saved(session: Session, entries: Entries, web: Internet) -> None:
+    web.inject(Fault("*014003199X*", FaultKind.TRUNCATE, after=20, times=99))
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+    assert "014003199X.jpg" not in images(session)
+
+
+@pytest.mark.parametrize("content", [PAGE, b"", b"GIF", b'{"error": 1}'], ids=["page", "empty", "stump", "json"])
+def test_what_is_no_picture_is_a_failure_and_not_a_file(
+    session: Session, site: Publisher, entries: Entries, content: bytes
+) -> None:
+    site.put(f"{HOST}/I/0140031996.jpg", content)
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+    assert "expected a picture" in (rows(session)["0140031996"].reason or "")
+    assert set(images(session)) == set(NAMES) - {"0140031996.jpg"}
+
+
+def test_a_web_page_with_status_200_is_not_tried_at_once_again(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.HTML, times=99))
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+    assert len([each for each in web.exchanges if "0140031996" in each.url]) == 1
+
+
+def test_redirects_are_followed_and_loops_are_not(session: Session, entries: Entries, web: Internet) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.REDIRECT, hops=3))
+    web.inject(Fault("*014003199X*", FaultKind.REDIRECT_LOOP, times=99))
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+    assert "redirects" in (rows(session)["014003199X"].reason or "")
+
+
+def test_a_picture_that_comes_packed_is_unpacked(session: Session, entries: Entries, web: Internet) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.CONTENT_ENCODING))
+    expand(LISTED, session)
+    assert images(session)["0140031996.jpg"] == JPEG
+
+
+@pytest.mark.parametrize(
+    "url", ["", "no address", "ftp://host.example/a.jpg", "http://[::1/a.jpg", "https://unknown.example/a.jpg"]
+)
+def test_an_address_that_is_none_fails_alone(session: Session, entries: Entries, url: str) -> None:
+    entries["0140031996"]["imageURL"] = url
+    write(session, entries)
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+    assert rows(session)["0140031996"].reason
+
+
+# What the disk and the list say
+
+
+def test_a_file_that_was_lost_is_fetched_again(session: Session, entries: Entries) -> None:
+    expand(LISTED, session)
+    session.root.at(f"{INTO}/1437717772.gif").unlink()
+    done = expand(LISTED, session)
+    assert (counted(done), done.bytes) == ((5, 0, 0), len(GIF))
+
+
+def test_a_file_that_came_otherwise_is_not_fetched(session: Session, entries: Entries, web: Internet) -> None:
+    place = session.root.at(f"{INTO}/0140031996.jpg")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"brought by hand")
+    assert counted(expand(LISTED, session)) == (5, 0, 0)
+    assert place.read_bytes() == b"brought by hand"
+    assert not any("0140031996" in each.url for each in web.exchanges)
+
+
+def test_a_converted_file_stands_for_its_original(session: Session, entries: Entries, web: Internet) -> None:
+    expand(LISTED, session)
+    original = session.root.at(f"{INTO}/1437717772.gif")
+    original.rename(original.with_suffix(".jpg"))
+    asked = len(web.exchanges)
+    assert counted(expand(LISTED, session)) == (5, 0, 0)
+    assert len(web.exchanges) == asked
+    assert rows(session)["1437717772"].name == "1437717772.jpg"
+
+
+def test_a_new_entry_is_fetched_and_the_others_are_not(
+    session: Session, site: Publisher, entries: Entries, web: Internet
+) -> None:
+    expand(LISTED, session)
+    asked = len(web.exchanges)
+    site.put(f"{HOST}/I/new", JPEG)
+    write(session, entries | {"1": {"imageURL": f"{HOST}/I/new"}})
+    assert counted(expand(LISTED, session)) == (6, 0, 0)
+    assert len(web.exchanges) == asked + 1
+
+
+def test_an_address_that_changed_is_tried_although_the_old_one_is_gone(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=404, times=99))
+    expand(LISTED, session)
+    entries["0140031996"]["imageURL"] = f"{HOST}/I/014003199X.jpg"
+    write(session, entries)
+    assert counted(expand(LISTED, session)) == (5, 0, 0)
+
+
+def test_an_empty_list_is_done_at_once(session: Session, entries: Entries) -> None:
+    write(session, {})
+    assert counted(expand(LISTED, session)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        ([], "is not a JSON object of entries"),
+        ({"a": []}, "is not a JSON object of entries"),
+        ({"a": {"url": "x"}}, "the entry a has no `imageURL`"),
+        ({"a": {"imageURL": None}}, "`imageURL` of the entry a is no address"),
+        ({"a": {"imageURL": ["x"]}}, "`imageURL` of the entry a is no address"),
+    ],
+)
+def test_a_list_of_another_form_is_refused(session: Session, entries: Entries, listed: object, words: str) -> None:
+    write(session, listed)
+    with pytest.raises(AnnotationError, match=words):
+        expand(LISTED, session)
+    assert not session.root.at(INTO).exists()
+
+
+def test_a_list_that_is_no_json_is_refused(session: Session, entries: Entries) -> None:
+    session.root.at("data/mine/list.json").write_bytes(PAGE)
+    with pytest.raises(AnnotationError, match="is not a JSON object") as caught:
+        expand(LISTED, session)
+    assert caught.value.hint == "fetch it again"
+
+
+@pytest.mark.parametrize("key", ["../up", "a/b", "/abs", "..", ".hidden", "", "a\\b", "a\nb", "nul\0", "a b"])
+def test_a_key_that_cannot_be_a_file_s_name_is_refused_before_anything_is_fetched(
+    session: Session, entries: Entries, web: Internet, key: str
+) -> None:
+    write(session, entries | {key: {"imageURL": f"{HOST}/I/0140031996.jpg"}})
+    with pytest.raises(AnnotationError, match="cannot be a file's name"):
+        expand(LISTED, session)
+    assert web.exchanges == []
+    assert not session.root.at(INTO).exists()
+
+
+# Stopping and many at once
+
+
+def many(session: Session, site: Publisher, count: int) -> dict[str, bytes]:
+    """A list of so many entries, all of which can be had."""
+    contents = {f"{number:04}": JPEG + b"%d" % number for number in range(count)}
+    for key, content in contents.items():
+        site.put(f"{HOST}/many/{key}", content)
+    write(session, {key: {"imageURL": f"{HOST}/many/{key}"} for key in contents})
+    return {f"{key}.jpg": content for key, content in contents.items()}
+
+
+def test_more_entries_than_connections_and_more_than_one_commit(session: Session, site: Publisher) -> None:
+    expected = many(session, site, 300)
+    assert counted(expand(LISTED, session)) == (300, 0, 0)
+    assert images(session) == expected
+
+
+def test_a_wish_to_stop_keeps_what_is_done_and_the_next_run_fetches_the_rest(
+    session: Session, make_session: MakeSession, site: Publisher, web: Internet
+) -> None:
+    expected = many(session, site, 120)
+    cancel = threading.Event()
+
+    def stop_after_some(event: Event) -> None:
+        if event.kind is EventKind.PROGRESS and event.done >= 20:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        expand(LISTED, make_session(cancel=cancel, report=stop_after_some))
+    here = images(session)
+    assert 20 <= len(here) < 120
+    assert here.items() <= expected.items()
+    assert expand(LISTED, session).done == 120
+    assert images(session) == expected
+    assert len(web.exchanges) == 120
+
+
+def test_a_wish_to_stop_ends_a_wait(make_session: MakeSession, entries: Entries, web: Internet) -> None:
+    cancel = threading.Event()
+    patient = make_session(cancel=cancel, policy=Policy(attempts=9, base=1e6, cap=1e6))
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=503, times=99))
+
+    def stop_at_the_end(event: Event) -> None:
+        if event.done == 4:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        expand(LISTED, replace(patient, report=stop_at_the_end))
+    assert states(patient)["0140031996"] is State.WAITING
+
+
+def test_two_lists_have_a_ledger_each(session: Session, entries: Entries) -> None:
+    expand(LISTED, session)
+    other = replace(LISTED, name="other.json")
+    expand(other, session)
+    assert sorted(path.name for path in session.root.ledgers.glob("*.sqlite")) == [
+        "mine-list.json.sqlite",
+        "other.json.sqlite",
+    ]
+
+
+def test_a_ledger_that_is_no_ledger_is_told_with_what_to_do(session: Session, entries: Entries) -> None:
+    path = ledger_path(session.root, LISTED.name)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(DiskError, match=r"cannot use the ledger .*mine-list.json.sqlite: file is not a database") as caught:
+        expand(LISTED, session)
+    assert "move the file away" in (caught.value.hint or "")
+
+
+def test_a_ledger_that_a_kill_left_half_written_is_mended(session: Session, entries: Entries, tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    import cvl
+
+    expand(LISTED, session)
+    path = ledger_path(session.root, LISTED.name)
+    script = (
+        "import os, sqlite3, sys\n"
+        "connection = sqlite3.connect(sys.argv[1])\n"
+        "connection.execute('PRAGMA cache_size = 1')\n"
+        "rows = [(str(number), 'x' * 2000) for number in range(2000)]\n"
+        "connection.executemany('INSERT INTO files (key, url, state) VALUES (?, ?, 0)', rows)\n"
+        "os._exit(1)\n"
+    )
+    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=False)
+    assert path.with_name(path.name + "-journal").exists()
+    with pytest.raises(DiskError), read_ledger(path) as ledger:
+        ledger.count(*State)
+    assert counted(expand(LISTED, session)) == (5, 0, 0)
+    assert not path.with_name(path.name + "-journal").exists()

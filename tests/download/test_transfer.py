@@ -1,0 +1,409 @@
+"""One file from wherever it can be had: tried again, from the next mirror, and proven before it is called finished."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fetching import HOST, JPEG, PAGE, MakeSession, Told, md5, names_below, noise, remote, sha256, tarred, zipped
+
+from cvl.demo.faults import Fault, FaultKind
+from cvl.demo.internet import Internet
+from cvl.demo.publish import Publisher
+from cvl.download.links import LinkList
+from cvl.download.part import Journal, Part
+from cvl.download.policy import Policy
+from cvl.download.select import Remote
+from cvl.download.session import Session
+from cvl.download.transfer import transfer
+from cvl.errors import Cancelled, DigestError, GoneError, RefusedError, TransferError, WrongContentError
+from cvl.events import EventKind
+
+URL = f"{HOST}/file.bin"
+MIRROR = "https://mirror.example/copy.bin"
+CONTENT = noise(2_000_000)
+WRONG = noise(2_000_000, seed=1)
+KNOWN = remote(URL, size=len(CONTENT), sha256=sha256(CONTENT))
+DOUBTFUL = replace(KNOWN, sha256=sha256(b"what one person saw"), certainty="single-source")
+
+
+@pytest.fixture(autouse=True)
+def published(site: Publisher, web: Internet) -> None:
+    site.put(URL, CONTENT)
+
+
+@pytest.fixture
+def part(session: Session) -> Part:
+    """What a transfer of `file.bin` leaves when it does not end well."""
+    return Part(session.root.downloads / "file.bin.part")
+
+
+def statuses(web: Internet) -> list[int]:
+    return [exchange.status for exchange in web.exchanges]
+
+
+def test_a_finished_file_lies_alone_in_the_folder_of_downloads(session: Session) -> None:
+    arrived = transfer(KNOWN, session)
+    assert arrived.path.read_bytes() == CONTENT
+    assert names_below(session.root.path) == ["data/.cvl/downloads/file.bin.part"]
+
+
+def test_what_was_seen_is_told_for_the_lock(session: Session) -> None:
+    seen = transfer(remote(f"{URL}?sig=secret"), session).seen
+    assert (seen.url, seen.size, seen.sha256) == (URL, len(CONTENT), sha256(CONTENT))
+    assert seen.etag is not None
+    assert seen.revision is None
+
+
+def test_progress_is_reported_with_the_size_that_is_known(session: Session, told: Told) -> None:
+    transfer(KNOWN, session)
+    last = told.of(EventKind.PROGRESS)[-1]
+    assert (last.name, last.source, last.done, last.total) == ("file.bin", "mine", len(CONTENT), len(CONTENT))
+    assert told.texts(EventKind.CHECK) == ["checking"]
+
+
+def test_an_estimate_is_the_total_where_the_server_does_not_tell(session: Session, told: Told, web: Internet) -> None:
+    web.inject(Fault("*", FaultKind.CHUNKED))
+    transfer(remote(URL, approximate_size=123), session)
+    assert {event.total for event in told.of(EventKind.PROGRESS)} == {123}
+
+
+# Trying again
+
+
+@pytest.mark.parametrize("kind", [FaultKind.TRUNCATE, FaultKind.RESET, FaultKind.STALL])
+def test_a_broken_transfer_goes_on_where_it_broke(session: Session, web: Internet, kind: FaultKind) -> None:
+    web.inject(Fault("*", kind, after=1_000_000))
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+    assert statuses(web) == [200, 206]
+    if kind is not FaultKind.RESET:  # which may take back what the client has not read yet
+        assert web.body_bytes() == len(CONTENT)
+
+
+def test_as_long_as_bytes_come_failures_do_not_add_up(session: Session, web: Internet) -> None:
+    web.inject(Fault("*", FaultKind.TRUNCATE, after=100_000, times=10))
+    assert session.policy.attempts < 10
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+    assert web.body_bytes() == len(CONTENT)
+
+
+def test_so_many_failures_in_a_row_are_the_end_and_what_came_is_kept(
+    session: Session, web: Internet, part: Part
+) -> None:
+    web.inject(Fault("*", FaultKind.TRUNCATE, after=500_000))
+    web.inject(Fault("*", FaultKind.STATUS, status=500, times=9))
+    with pytest.raises(TransferError, match="500"):
+        transfer(KNOWN, session)
+    assert statuses(web) == [200, 500, 500]
+    assert part.path.read_bytes() == CONTENT[:500_000]
+    web.heal()
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+    assert web.exchanges[-1].range == "bytes=500000-"
+
+
+def test_a_burst_of_errors_within_the_policy_is_survived(session: Session, web: Internet, told: Told) -> None:
+    web.inject(Fault("*", FaultKind.STATUS, status=500, times=2))
+    transfer(KNOWN, session)
+    assert statuses(web) == [500, 500, 200]
+    assert all("the server says 500" in text and "again in" in text for text in told.texts(EventKind.RETRY))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_names_a_time_is_asked_again_then(make_session: MakeSession, web: Internet, status: int) -> None:
+    # The policy's own wait would outlast the test: only the server's wish ends it.
+    session = make_session(policy=Policy(attempts=2, base=1e6, cap=1e6))
+    web.inject(Fault("*", FaultKind.STATUS, status=status, retry_after=0))
+    transfer(KNOWN, session)
+    assert statuses(web) == [status, 200]
+
+
+def test_a_server_that_names_a_date_is_asked_again_then(make_session: MakeSession, web: Internet) -> None:
+    session = make_session(policy=Policy(attempts=2, base=1e6, cap=1e6))
+    date = format_datetime(datetime.now(UTC) - timedelta(seconds=5), usegmt=True)
+    web.inject(Fault("*", FaultKind.STATUS, status=429, retry_after=date))
+    transfer(KNOWN, session)
+    assert statuses(web) == [429, 200]
+
+
+@pytest.mark.parametrize("wish", [3600, "Wed, 21 Oct 2037 07:28:00 GMT"])
+def test_a_server_that_asks_for_too_much_patience_is_given_up(session: Session, web: Internet, wish: int | str) -> None:
+    web.inject(Fault("*", FaultKind.STATUS, status=429, retry_after=wish, times=9))
+    with pytest.raises(TransferError, match="429"):
+        transfer(KNOWN, session)
+    assert statuses(web) == [429]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault("*", FaultKind.STATUS, status=404, times=9), GoneError),
+        (Fault("*", FaultKind.STATUS, status=403, times=9), RefusedError),
+        (Fault("*", FaultKind.HTML, times=9), WrongContentError),
+        (Fault("*", FaultKind.CONTENT_ENCODING, times=9), WrongContentError),
+        (Fault("*", FaultKind.REDIRECT_LOOP, times=9), WrongContentError),
+    ],
+    ids=["404", "403", "page", "gzip", "loop"],
+)
+def test_what_cannot_get_better_is_not_tried_again(
+    session: Session, web: Internet, told: Told, fault: Fault, error: type[Exception]
+) -> None:
+    web.inject(fault)
+    with pytest.raises(error):
+        transfer(KNOWN, session)
+    assert told.of(EventKind.RETRY) == []
+    assert [name for name in names_below(session.root.path) if not name.endswith(".json")] == []
+
+
+def test_a_wish_to_stop_ends_the_wait(make_session: MakeSession, web: Internet) -> None:
+    session = make_session(policy=Policy(attempts=2, base=1e6, cap=1e6), cancel=threading.Event())
+    session = replace(session, report=lambda event: session.cancel.set() if event.kind is EventKind.RETRY else None)
+    web.inject(Fault("*", FaultKind.STATUS))
+    with pytest.raises(Cancelled) as caught:
+        transfer(KNOWN, session)
+    assert "run the same command again" in (caught.value.hint or "")
+
+
+def test_a_wish_to_stop_ends_the_transfer_and_keeps_what_came(make_session: MakeSession, part: Part) -> None:
+    cancel = threading.Event()
+    session = make_session(cancel=cancel)
+
+    def stop_after_a_while(event: Any) -> None:
+        if event.kind is EventKind.PROGRESS:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        transfer(KNOWN, replace(session, report=stop_after_a_while))
+    assert 0 < part.size < len(CONTENT)
+    cancel.clear()
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+
+
+# Proof
+
+
+ZIP = zipped({f"{number}.jpg": JPEG + noise(50_000, number) for number in range(10)})
+PROMISED = remote(f"{HOST}/images.zip", name="images.zip")
+
+
+def test_a_truncated_archive_is_resumed_and_never_taken_for_a_whole_one(
+    session: Session, web: Internet, site: Publisher
+) -> None:
+    site.put(f"{HOST}/images.zip", ZIP)
+    web.inject(Fault("*", FaultKind.TRUNCATE, after=300_000, times=9))
+    with pytest.raises(TransferError, match=r"ended|closed"):
+        transfer(PROMISED, replace(session, policy=Policy(attempts=1, base=0)))
+    assert not any(name.endswith(".zip") for name in names_below(session.root.path))
+    web.heal()
+    assert transfer(PROMISED, session).path.read_bytes() == ZIP
+    assert web.body_bytes() == len(ZIP)
+
+
+def test_half_an_archive_from_a_server_that_says_no_length_is_no_archive(
+    session: Session, site: Publisher, web: Internet
+) -> None:
+    site.put(f"{HOST}/images.zip", ZIP[: len(ZIP) // 2])
+    web.inject(Fault("*", FaultKind.NO_CONTENT_LENGTH))
+    with pytest.raises(WrongContentError, match="this is no whole zip file"):
+        transfer(PROMISED, session)
+    assert names_below(session.root.path) == []
+
+
+@pytest.mark.parametrize("name", ["images.zip", "shard.tar", "file.bin"])
+@pytest.mark.parametrize("known", [{}, {"size": len(PAGE)}, {"sha256": "0" * 64, "certainty": "single-source"}])
+def test_a_page_under_another_type_is_never_kept(
+    session: Session, site: Publisher, name: str, known: dict[str, Any]
+) -> None:
+    site.put(f"{HOST}/{name}", PAGE)
+    with pytest.raises(WrongContentError):
+        transfer(remote(f"{HOST}/{name}", name=name, **known), replace(session, accept_digest=True))
+    assert not any(PAGE in path.read_bytes() for path in session.root.path.rglob("*") if path.is_file())
+
+
+def test_a_flipped_byte_is_noticed_discarded_and_fetched_once_more(
+    session: Session, web: Internet, told: Told
+) -> None:
+    web.inject(Fault("*", FaultKind.FLIP, after=700_000))
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+    assert [exchange.range for exchange in web.exchanges] == [None, None]
+    assert any("damaged" in text and "fetching it once more" in text for text in told.texts(EventKind.RETRY))
+
+
+def test_a_file_that_is_damaged_twice_is_an_error_and_not_kept(session: Session, web: Internet) -> None:
+    web.inject(Fault("*", FaultKind.FLIP, after=700_000, times=9))
+    with pytest.raises(DigestError, match="damaged or were changed"):
+        transfer(KNOWN, session)
+    assert statuses(web) == [200, 200]
+    assert names_below(session.root.path) == []
+
+
+def test_a_flipped_byte_before_a_cut_is_noticed_too(session: Session, web: Internet, part: Part) -> None:
+    part.begin(Journal(URL, None))
+    part.path.write_bytes(b"\0" + CONTENT[1:1000])
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+    assert [exchange.range for exchange in web.exchanges] == ["bytes=1000-", None]
+
+
+def test_a_doubtful_digest_costs_nothing_and_says_so(session: Session, web: Internet, part: Part) -> None:
+    with pytest.raises(DigestError, match="the size is right, and the manifest has this digest from a single source") as caught:
+        transfer(DOUBTFUL, session)
+    assert "cvl fetch mine --accept-digest" in (caught.value.hint or "")
+    assert part.path.read_bytes() == CONTENT
+    assert len(web.exchanges) == 1
+
+
+def test_an_accepted_digest_takes_the_file_without_a_second_transfer(session: Session, web: Internet) -> None:
+    with pytest.raises(DigestError):
+        transfer(DOUBTFUL, session)
+    arrived = transfer(DOUBTFUL, replace(session, accept_digest=True))
+    assert arrived.path.read_bytes() == CONTENT
+    assert arrived.seen.sha256 == sha256(CONTENT)
+    assert len(web.exchanges) == 1
+
+
+def test_an_accepted_digest_of_an_unknown_size_asks_whether_there_is_more(session: Session, web: Internet) -> None:
+    unknown = replace(DOUBTFUL, size=None, sha256=None, md5=md5(b"what one person saw"))
+    with pytest.raises(DigestError):
+        transfer(unknown, session)
+    transfer(unknown, replace(session, accept_digest=True))
+    assert statuses(web) == [200, 416]
+    assert web.body_bytes(f"{URL}*") < len(CONTENT) + 200
+
+
+def test_a_file_that_is_all_here_is_not_asked_for(session: Session, web: Internet, part: Part) -> None:
+    part.begin(Journal(URL, None))
+    part.path.write_bytes(CONTENT)
+    assert transfer(KNOWN, session).seen.url == URL
+    assert web.exchanges == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 65_536, 1_999_999])
+def test_the_part_of_a_killed_process_is_continued(session: Session, web: Internet, part: Part, after: int) -> None:
+    part.begin(Journal(URL, None))
+    part.path.write_bytes(CONTENT[:after])
+    assert transfer(KNOWN, session).path.read_bytes() == CONTENT
+    assert web.body_bytes() == len(CONTENT) - after
+
+
+# Mirrors
+
+
+def mirrored(**changes: Any) -> Remote:
+    return replace(KNOWN, urls=(URL, MIRROR), **changes)
+
+
+def test_the_first_address_is_enough(session: Session, site: Publisher, web: Internet) -> None:
+    site.put(MIRROR, CONTENT)
+    assert transfer(mirrored(), session).seen.url == URL
+    assert not any("mirror.example" in exchange.url for exchange in web.exchanges)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(f"{URL}*", FaultKind.STATUS, status=404, times=9),
+        Fault(f"{URL}*", FaultKind.STATUS, status=403, times=9),
+        Fault(f"{URL}*", FaultKind.STATUS, status=500, times=9),
+        Fault(f"{URL}*", FaultKind.HTML, times=9),
+        Fault(f"{URL}*", FaultKind.FLIP, times=9),
+        Fault(f"{URL}*", FaultKind.REDIRECT_LOOP, times=9),
+    ],
+    ids=["404", "403", "500", "page", "flipped", "loop"],
+)
+def test_whatever_is_wrong_with_the_first_the_next_is_tried(
+    session: Session, site: Publisher, web: Internet, told: Told, fault: Fault
+) -> None:
+    site.put(MIRROR, CONTENT)
+    web.inject(fault)
+    arrived = transfer(mirrored(), session)
+    assert (arrived.seen.url, arrived.path.read_bytes()) == (MIRROR, CONTENT)
+    assert told.texts(EventKind.RETRY)[-1].endswith("trying the next mirror")
+
+
+def test_a_mirror_goes_on_with_the_bytes_of_the_first(session: Session, site: Publisher, web: Internet) -> None:
+    site.put(MIRROR, CONTENT)
+    web.inject(Fault(URL, FaultKind.TRUNCATE, after=1_500_000))
+    web.inject(Fault(URL, FaultKind.STATUS, times=9))
+    assert transfer(mirrored(), session).path.read_bytes() == CONTENT
+    assert web.body_bytes(MIRROR) == 500_000
+
+
+def test_without_a_digest_a_mirror_begins_anew(session: Session, site: Publisher, web: Internet) -> None:
+    site.put(MIRROR, WRONG)
+    web.inject(Fault(URL, FaultKind.TRUNCATE, after=1_500_000))
+    web.inject(Fault(URL, FaultKind.STATUS, times=9))
+    unknown = mirrored(sha256=None)
+    assert transfer(unknown, session).path.read_bytes() == WRONG
+    assert web.exchanges[-1].range is None
+
+
+def test_a_mirror_with_other_bytes_is_caught_by_the_digest(session: Session, site: Publisher, web: Internet) -> None:
+    site.put(MIRROR, WRONG)
+    web.inject(Fault(URL, FaultKind.STATUS, status=404, times=9))
+    with pytest.raises(DigestError):
+        transfer(mirrored(), session)
+    assert names_below(session.root.path) == []
+
+
+def test_when_all_fail_the_last_one_s_reason_is_told(session: Session, web: Internet, told: Told) -> None:
+    web.inject(Fault(URL, FaultKind.STATUS, status=403, times=9))
+    with pytest.raises(GoneError, match="mirror.example.*404"):
+        transfer(mirrored(), session)
+    assert "403" in told.texts(EventKind.RETRY)[0]
+
+
+# Signed links
+
+SHARD = tarred({"./a.jpg": JPEG}, "w:gz")
+
+
+@pytest.fixture
+def shard(site: Publisher) -> Remote:
+    site.put("links:sa_000000.tar", SHARD)
+    return remote("links:sa_000000.tar", name="sam-000000.tar", md5=md5(SHARD), certainty="single-source")
+
+
+def listed(web: Internet, *, days: int = 30) -> LinkList:
+    link = web.signed_link("sa_000000.tar", datetime.now(UTC) + timedelta(days=days))
+    return LinkList(Path("links.txt"), {"sa_000000.tar": link})
+
+
+def test_a_signed_link_brings_the_file_and_its_signature_is_not_kept(
+    session: Session, web: Internet, shard: Remote
+) -> None:
+    arrived = transfer(shard, replace(session, links=listed(web)))
+    assert arrived.path.read_bytes() == SHARD
+    assert "oe=" not in arrived.seen.url
+    assert not any(b"oe=" in path.read_bytes() for path in session.root.path.rglob("*.json"))
+
+
+def test_a_new_list_goes_on_with_what_an_older_one_began(session: Session, web: Internet, shard: Remote) -> None:
+    web.inject(Fault("*sa_000000*", FaultKind.TRUNCATE, after=100))
+    with pytest.raises(TransferError):
+        transfer(shard, replace(session, links=listed(web), policy=Policy(attempts=1)))
+    assert transfer(shard, replace(session, links=listed(web, days=60))).path.read_bytes() == SHARD
+    assert web.exchanges[-1].range == "bytes=100-"
+
+
+def test_a_link_that_ran_out_says_where_to_get_a_new_list(session: Session, web: Internet, shard: Remote) -> None:
+    with pytest.raises(RefusedError, match="the signed link is no longer good") as caught:
+        transfer(shard, replace(session, links=listed(web, days=-1)))
+    assert "fresh list" in (caught.value.hint or "")
+    assert "goes on where it stood" in (caught.value.hint or "")
+
+
+def test_without_a_list_nothing_is_asked(session: Session, web: Internet, shard: Remote) -> None:
+    with pytest.raises(RefusedError, match="no list of signed links") as caught:
+        transfer(shard, session)
+    assert "--sam-links" in (caught.value.hint or "")
+    assert web.exchanges == []
+
+
+def test_a_list_without_the_file_says_so(session: Session, web: Internet, shard: Remote) -> None:
+    with pytest.raises(RefusedError, match="has no link for sa_000000.tar") as caught:
+        transfer(shard, replace(session, links=LinkList(Path("links.txt"), {})))
+    assert "--sam-links" in (caught.value.hint or "")

@@ -1,0 +1,224 @@
+"""Results as people see them: what must be said, where, and with which next step."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from cvl.convert.jpeg import ConversionReport, Converted, Left, Removal
+from cvl.download.expand import Expanded
+from cvl.download.plan import Action, Plan, Step
+from cvl.download.run import Outcome, Result
+from cvl.download.select import Remote
+from cvl.download.survey import Found, Presence
+from cvl.errors import GateError, GoneError, RefusedError
+from cvl.images import ImageKind
+from cvl.manifest import Catalog, Link
+from cvl.output import tables
+from cvl.root import Root
+from cvl.status import SourceStatus, StageStatus, Status, source_status
+from cvl.verify.report import AnnotationState, FolderState, Kind, Problem, Report
+
+COCO = Remote("coco", "coco-train2017.zip", ("http://host.example/train2017.zip",), size=2_000_000)
+GQA = Remote("gqa", "gqa-images.zip", ("https://host.example/images.zip",))
+LONG_CURE = "find /somewhere/very/deep/VG_100K/VG_100K -mindepth 1 -maxdepth 1 -exec mv -n -t /somewhere {} +"
+
+
+def row(out: str, first: str) -> list[str]:
+    """The cells of the line that begins with `first`."""
+    line = next(line for line in out.splitlines() if line.startswith(first))
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_sources_are_listed_with_what_each_asks(
+    catalog: Catalog, tree: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables.print_sources(catalog, source_status(catalog, tree))
+    out = capsys.readouterr().out
+    assert len(out.splitlines()) == 1 + len(catalog.sources)
+    assert row(out, "sam")[3:] == [
+        "1,2",
+        "0 of 51",
+        "SA-1B Dataset Research License",
+        "accept Meta's licence and save its list of links",
+    ]
+    assert row(out, "gqa")[4:] == ["0 of 1", "not stated", "nothing"]
+
+
+def test_a_source_in_full_tells_where_every_file_comes_from_and_lands(
+    catalog: Catalog, tree: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (status,) = source_status(catalog, tree, ("webdata",))
+    tables.print_source(catalog.sources["webdata"], status)
+    out = capsys.readouterr().out
+    assert "academic use only" in out
+    assert row(out, "webdata-wikiart.zip")[2:] == [
+        "sha256, single-source",
+        "data",
+        "gdrive://1FxB2Nw-vWUcTUSI_dBpPIykb-uGYoEqV",
+    ]
+
+
+@pytest.mark.parametrize("name", ["allava", "coco", "convnext", "lcs", "llava", "ocrvqa", "sam", "vflan", "vg"])
+def test_every_kind_of_source_can_be_shown_in_full(
+    catalog: Catalog, tree: Root, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (status,) = source_status(catalog, tree, (name,))
+    tables.print_source(catalog.sources[name], status)
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}: {catalog.sources[name].title}\n")
+    assert all(file.url in out for file in catalog.sources[name].files)
+
+
+def step(remote: Remote, action: Action, left: int | None) -> Step:
+    return Step(remote, action, Found(Presence.ABSENT), left)
+
+
+def test_a_plan_names_every_file_and_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = (step(COCO, Action.RESUME, 1_500_000), step(GQA, Action.FETCH, None), step(COCO, Action.KEEP, 0))
+    link = Link(path="data/b/images", target="data/a/images")
+    tables.print_plan(Plan(steps, (link,), 4_000_000, 9_000_000_000))
+    out = capsys.readouterr().out
+    assert row(out, "coco") == ["coco", COCO.name, "resume", "1.5 MB", COCO.urls[0]]
+    assert row(out, "gqa") == ["gqa", GQA.name, "fetch", "?", GQA.urls[0]]
+    assert "data/b/images" in out
+    assert out.splitlines()[-1] == (
+        "to move: 1.5 MB and 1 files of unknown size; on disk at its peak: 4.0 MB of 9.0 GB free"
+    )
+
+
+def test_sources_that_a_plan_leaves_out_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_skipped({"sam": GateError("there is no list of links", hint="visit https://ai.example/")})
+    assert capsys.readouterr() == ("", "sam: skipped: there is no list of links\n")
+
+
+def test_what_was_fetched_is_summed_up_by_source(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = (Outcome(COCO, bytes=1000), Outcome(replace(COCO, name="b.zip"), bytes=500), Outcome(GQA, bytes=7))
+    tables.print_fetched(Result(outcomes, kept=3, links=2))
+    out, err = capsys.readouterr()
+    assert row(out, "coco") == ["coco", "2", "1.5 kB", "0"]
+    assert row(out, "gqa") == ["gqa", "1", "7 B", "0"]
+    assert out.splitlines()[-1] == "3 files fetched (1.5 kB), 3 were here already, 2 links made"
+    assert err == ""
+
+
+def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_fetched(Result(kept=83))
+    assert capsys.readouterr() == ("0 files fetched (0 B), 83 were here already\n", "")
+
+
+def test_failures_are_told_on_stderr_each_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = GoneError("http://host.example/train2017.zip: the server says 404")
+    refused = RefusedError("no list", hint="name it with --sam-links")
+    tables.print_fetched(Result((Outcome(COCO, gone), Outcome(GQA, refused)), link_errors=(GoneError("two match"),)))
+    out, err = capsys.readouterr()
+    assert row(out, "coco") == ["coco", "0", "0 B", "1"]
+    assert err.splitlines() == [
+        f"{COCO.name} failed: {gone}",
+        "  hint: run the same command again",
+        f"{GQA.name} failed: no list",
+        "  hint: name it with --sam-links",
+        "link failed: two match",
+    ]
+
+
+def test_dead_addresses_of_a_list_are_told_with_the_place_of_their_reasons(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expanded = Expanded(done=380, gone=2, failed=1, bytes=9, ledger=Path("ledgers/books.sqlite"))
+    result = Result((Outcome(replace(COCO, name="books.json"), expanded=expanded),))
+    assert result.failed
+    tables.print_fetched(result)
+    told, hint = capsys.readouterr().err.splitlines()
+    assert told == ("books.json: 2 addresses are gone for good, 1 failed for now; reasons in ledgers/books.sqlite")
+    assert "--retry-failed" in hint
+
+
+def test_a_conversion_is_summed_up_and_what_it_left_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    made = (Converted("1.gif", "1.jpg", ImageKind.GIF, 10), Converted("2.jpg", "2.jpg", ImageKind.GIF, 10))
+    report = ConversionReport(5, 1, 1, converted=made, unreadable=(Left("3.jpg", "empty file"),))
+    tables.print_converted(report, dry_run=False)
+    out, err = capsys.readouterr()
+    assert out == ("5 files looked at: 1 are JPEGs, 1 were converted before, 2 converted (2 GIF), 1 cannot be read\n")
+    assert err == "3.jpg: empty file\n"
+    tables.print_converted(report, dry_run=True)
+    assert "2 would be converted (2 GIF)" in capsys.readouterr().out
+
+
+def test_removed_originals_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_removed(Removal(2, 3000, (Left("a/1.jpg", "1.jpg is cut short"),)))
+    assert capsys.readouterr() == ("2 originals removed, 3.0 kB freed, 1 kept\n", "a/1.jpg: 1.jpg is cut short\n")
+
+
+REPORT = Report(
+    stage=None,
+    folders=(FolderState("coco", "data/coco/train2017", 118_287, 0), FolderState("web", "data/web/images", None, 7)),
+    annotations=(
+        AnnotationState("llava665k", "data/llava/a.json", 665_298, 40_688, 7, {"missing-image": 7, "no-answer": 1}, {}),
+        AnnotationState("lcs", "data/lcs.json", 0, 0, 0, {}, {}),
+    ),
+    problems=(
+        Problem(Kind.MISSING_IMAGES, "gqa", "data/gqa/images", 7, "7 pictures", "cvl fetch gqa", ("data/gqa/1.jpg",)),
+        Problem(Kind.DOUBLED_FOLDER, "vg", "data/vg/VG_100K/VG_100K", 3, "3 files", LONG_CURE),
+    ),
+    stages={1: True, 3: False},
+)
+
+
+def test_a_report_tells_folders_files_problems_and_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_report(REPORT)
+    out = capsys.readouterr().out
+    assert row(out, "data/coco/train2017") == ["data/coco/train2017", "coco", "118,287", "0"]
+    assert row(out, "data/web/images") == ["data/web/images", "web", "any", "7"]
+    assert row(out, "llava665k")[1:] == ["665,298", "40,688", "7", "7 missing-image, 1 no-answer"]
+    assert row(out, "lcs")[1:] == ["0", "0", "0", "none"]
+    assert "missing-images data/gqa/images: 7 pictures\n    data/gqa/1.jpg\n  cure: cvl fetch gqa\n" in out
+    assert out.endswith("stage 1: ready\nstage 3: not ready\n7 images missing, 2 problems\n")
+
+
+def test_a_cure_is_one_line_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    tables.print_report(REPORT)
+    assert LONG_CURE in capsys.readouterr().out
+
+
+STATUS = Status(
+    root="/trees/ShareGPT4V",
+    sources=(
+        SourceStatus("coco", 1, 1, 19_336_861_798, 19_336_861_798, (1, 2, 3)),
+        SourceStatus("mine", 0, 0, 0, 0, ()),
+    ),
+    stages=(StageStatus(1, "Projector initialisation", True, ("7b-768",)), StageStatus(3, "Tuning", None, ())),
+    verified_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+    problems=2,
+    next_command="cvl verify-layout",
+)
+
+
+def test_status_tells_where_the_journey_stands_and_what_is_next(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_status(STATUS)
+    out = capsys.readouterr().out
+    assert out.startswith("tree: /trees/ShareGPT4V\n")
+    assert row(out, "coco") == ["coco", "1,2,3", "1/1", "19.3 GB of 19.3 GB"]
+    assert row(out, "mine") == ["mine", "-", "0/0", "0 B of ?"]
+    assert "last verified: 2026-01-02 03:04 UTC, 2 problems\n" in out
+    assert "stage 1, Projector initialisation: data complete yes, trained 7b-768\n" in out
+    assert "stage 3, Tuning: data complete not asked, trained not yet\n" in out
+    assert out.endswith("next: cvl verify-layout\n")
+
+
+def test_status_of_a_tree_that_nobody_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_status(replace(STATUS, verified_at=None))
+    assert "last verified: never\n" in capsys.readouterr().out
+
+
+def test_status_of_a_proven_tree_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.print_status(replace(STATUS, next_command=None))
+    assert capsys.readouterr().out.splitlines()[-1].endswith("the tree is proven")
