@@ -288,14 +288,14 @@ def demo(
 
 
 def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:
-    """`0-50` and `sam=0-2` to shard numbers by source; the key "" stands for all."""
+    """`0-50` and `sam=0-2` to shard numbers by source; the key "" stands for the one that is sharded."""
     from cvl.manifest import parse_shards
 
     chosen: dict[str, tuple[int, ...]] = {}
     for text in texts:
         source, _, numbers = text.rpartition("=")
         try:
-            chosen[source] = parse_shards(numbers)
+            chosen[source] = tuple(sorted({*chosen.get(source, ()), *parse_shards(numbers)}))
         except ValueError as problem:
             raise UsageError(f"--shards {text}: {problem}", hint="write --shards 0-50, or --shards sam=0-2") from None
     return chosen

@@ -24,12 +24,18 @@ def beside(path: Path) -> Path:
     return path.with_name(f".cvl-{name}-{os.getpid()}-{threading.get_ident()}.tmp")
 
 
-def sweep(folder: Path) -> None:
+def is_temporary(name: str) -> bool:
+    """Whether `beside` gave a file this name."""
+    return name.startswith(".cvl-") and name.endswith(".tmp")
+
+
+def sweep(folder: Path, *, below: bool = True) -> None:
     """Remove what `beside` named and a killed process left, in a folder and below. Only for who holds the tree."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if name.startswith(".cvl-") and name.endswith(".tmp"):
-                (Path(parent) / name).unlink(missing_ok=True)
+    for parent, folders, names in os.walk(folder):
+        if not below:
+            folders.clear()
+        for name in filter(is_temporary, names):
+            (Path(parent) / name).unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -72,12 +78,11 @@ def take(original: Path, destination: Path) -> None:
 def count_files(folder: Path, suffix: str | None = None) -> int:
     """How many files lie in a folder and below it, of one suffix if one is given; hidden ones do not count.
 
-    0 for a folder that is not there.
+    The folder may be a link; links to folders below it are not followed, so that a circle ends. 0 for a folder that is
+    not there.
     """
     return sum(
-        name.endswith(suffix or "") and not name.startswith(".")
-        for _, _, names in os.walk(folder, followlinks=True)
-        for name in names
+        name.endswith(suffix or "") and not name.startswith(".") for _, _, names in os.walk(folder) for name in names
     )
 
 
@@ -90,6 +95,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except BrokenPipeError:
+        # Whoever reads our output went away: no fault of the disk.
+        raise
     except OSError as error:
         where = error.filename or path
         if error.errno in _NO_ROOM:

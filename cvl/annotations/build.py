@@ -6,6 +6,7 @@ What an index holds and how it lies on disk is told in `cvl.annotations.index`, 
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 from collections import Counter
@@ -152,8 +153,19 @@ def _findings(raw: bytes | bytearray | memoryview, where: str, number: int, star
     try:
         return examine(decode(raw))
     except UNREADABLE as error:
+        if _is_lenient_json(raw):
+            return Findings("", [], 0, int(Problem.NOT_STRICT_JSON))
         message = f"{where}: record {number}, {len(raw)} bytes at {start}, cannot be read: {error}"
         raise AnnotationError(message, hint=AGAIN) from error
+
+
+def _is_lenient_json(raw: bytes | bytearray | memoryview) -> bool:
+    """Whether Python's own reader takes these bytes: it lets NaN and lone surrogates pass, which are no damage."""
+    try:
+        json.loads(bytes(raw))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _columns(found: list[Findings], image_end: int) -> dict[str, NDArray[Any]]:

@@ -38,6 +38,7 @@ class Problem(enum.IntFlag):
     OUT_OF_ORDER = 1 << 11
     LAST_TURN_HUMAN = 1 << 12
     SEVERAL_PLACEHOLDERS = 1 << 13
+    NOT_STRICT_JSON = 1 << 14
 
     @property
     def label(self) -> str:
@@ -60,6 +61,7 @@ LABELS = {
     Problem.OUT_OF_ORDER: "the speakers do not take turns",
     Problem.LAST_TURN_HUMAN: "the last turn is by human",
     Problem.SEVERAL_PLACEHOLDERS: "one image, but <image> in several turns",
+    Problem.NOT_STRICT_JSON: "a NaN, or half of a surrogate pair",
 }
 
 FATAL = (
@@ -72,11 +74,13 @@ FATAL = (
     | Problem.NO_ANSWER
     | Problem.OUT_OF_ORDER
     | Problem.SEVERAL_PLACEHOLDERS
+    | Problem.NOT_STRICT_JSON
 )
 """A record with one of these cannot be trained on. At most of them the published code stops with an exception; with
-`NO_ANSWER` it would teach silence, with `SEVERAL_PLACEHOLDERS` it would take the next record's picture. The others are
-remarks: an answer left empty among others, an image that no turn asks for (it is not seen), a literal `<image>` in a
-text-only record (read as text), a first turn by gpt (it is dropped), a last turn by human (nothing answers it)."""
+`NO_ANSWER` it would teach silence, with `SEVERAL_PLACEHOLDERS` it would take the next record's picture, and
+`NOT_STRICT_JSON` is let pass by Python's reader only. The others are remarks: an answer left empty among others, an
+image that no turn asks for (it is not seen), a literal `<image>` in a text-only record (read as text), a first turn by
+gpt (it is dropped), a last turn by human (nothing answers it)."""
 
 
 class Turn(msgspec.Struct, rename={"speaker": "from"}, gc=False):

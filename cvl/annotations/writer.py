@@ -86,5 +86,6 @@ def publish(place: Path, header: Header) -> None:
     with disk_errors(place):
         write_atomically(place / HEADER, msgspec.json.format(msgspec.json.encode(header), indent=2))
         for path in place.iterdir():
-            if path.name not in keep:
+            # Only what is ours by its name: the folder is never trusted to hold nothing else.
+            if path.name not in keep and path.name.startswith((*COLUMNS, ".cvl-")):
                 path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cvl.errors import ImageError, UsageError
-from cvl.files import disk_errors, take, write_atomically
+from cvl.files import disk_errors, is_temporary, take, write_atomically
 from cvl.images import PICTURE_SUFFIXES, ImageKind, decode, encode_jpeg, identify, kind_of, read
 from cvl.parallel import run_shards, shards_of
 
@@ -33,7 +33,6 @@ SHARD_FILES = 250
 """How many names a worker takes at once: two milliseconds where all is well, a second where all are GIFs."""
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
-_TEMP_PREFIX, _TEMP_SUFFIX = ".cvl-", ".tmp"  # as `cvl.files.beside` names what is not finished
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _names(folder: Path, *, skip: Path | None = None, clean: bool) -> list[str]:
     names = []
     for path in list(_files(folder, skip)):
         name = path.removeprefix(f"{folder}/")
-        if not (name.endswith(_TEMP_SUFFIX) and name.rpartition("/")[2].startswith(_TEMP_PREFIX)):
+        if not is_temporary(name.rpartition("/")[2]):
             names.append(name)
         elif clean:
             with disk_errors(Path(path)):

@@ -34,7 +34,7 @@ def miniature(manifest: Table, world: World) -> Table:
     """A source manifest with the miniature's numbers."""
     published = {facts.url: facts for facts in world.facts.files}
     alternatives = [
-        alternative | {"files": _files(alternative, published, world), "expect": []}
+        alternative | {"files": _files(alternative, published, world)}
         for alternative in manifest.get("alternatives", [])
     ]
     changed = {

@@ -28,7 +28,7 @@ def check(remote: Remote, part: Part, *, accept_digest: bool) -> str:
     digests = part.digests()
     for algorithm, expected in (("sha256", remote.sha256), ("md5", remote.md5)):
         if expected is not None and digests.get(algorithm, expected) != expected:
-            _refuse_digest(remote, algorithm, expected, digests[algorithm], accept_digest)
+            _refuse_digest(remote, part, f"expected {algorithm} {expected}, found {digests[algorithm]}", accept_digest)
     return digests["sha256"]
 
 
@@ -37,16 +37,17 @@ def algorithms(remote: Remote) -> tuple[str, ...]:
     return ("sha256", "md5") if remote.md5 is not None and remote.sha256 is None else ("sha256",)
 
 
-def _refuse_digest(remote: Remote, algorithm: str, expected: str, found: str, accept_digest: bool) -> None:
-    said = f"{remote.name}: expected {algorithm} {expected}, found {found}"
+def _refuse_digest(remote: Remote, part: Part, difference: str, accept_digest: bool) -> None:
+    said = f"{remote.name}: {difference}"
     if remote.certainty == "confirmed":
-        raise DigestError(
-            f"{said}; the bytes are damaged or were changed", hint="run the command again to fetch it anew"
-        )
+        hint = "run the command again to fetch it anew"
+        raise DigestError(f"{said}; the bytes are damaged or were changed", hint=hint)
     if not accept_digest:
+        size = "the size is right" if remote.size is not None else "the size is not known"
         raise DigestError(
-            f"{said}; the size is right, and the manifest has this digest from a single source, which may be wrong",
-            hint=f"nothing was deleted: `cvl fetch {remote.source} --accept-digest` takes the file as it is",
+            f"{said}; {size}, and the manifest has this digest from a single source, which may be wrong",
+            hint=f"nothing was deleted: `cvl fetch {remote.source} --accept-digest` takes the file as it is; "
+            f"`rm {part.path}` and the same command fetch it anew",
         )
 
 

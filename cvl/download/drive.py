@@ -48,7 +48,7 @@ def fetch(url: str, part: Part, session: Session, progress: Progress) -> Arrival
         raise Cancelled("stopped; what is done stays done", hint="run the same command again to go on") from error
     except FileURLRetrievalError as error:
         raise RefusedError(f"{url}: Drive does not hand out the file: {_reason(error)}", hint=_HINT) from error
-    except (DownloadError, requests.RequestException, OSError, KeyError) as error:
+    except (DownloadError, requests.RequestException, KeyError) as error:
         raise TransferError(f"{url}: {_reason(error)}") from error
     return Arrival(url)
 

@@ -21,7 +21,7 @@ from cvl.download.ledger import Ledger, Row, State, open_ledger, read_ledger
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.errors import AnnotationError, DiskError, GoneError, RefusedError, TransferError, WrongContentError
-from cvl.events import Event, EventKind
+from cvl.events import EventKind
 from cvl.files import write_atomically
 from cvl.images import sniff
 from cvl.root import Root
@@ -46,6 +46,11 @@ class Expanded:
     failed: int
     bytes: int
     ledger: Path
+
+    @property
+    def short(self) -> bool:
+        """Whether something may still come, or nothing came at all."""
+        return self.failed > 0 or not self.done
 
 
 def expand(remote: Remote, session: Session) -> Expanded:
@@ -130,13 +135,14 @@ def _fetch_all(rows: list[Row], ledger: Ledger, remote: Remote, session: Session
     """Fetch the rows with many connections at once, keeping the ledger as they come; returns the bytes moved."""
     moved, finished = 0, 0
     settled: list[Row] = []
+    progress = session.progress(EventKind.UNPACK, remote.name, remote.source)
     with ThreadPoolExecutor(session.connections, thread_name_prefix="cvl-small") as pool:
         try:
             for row in _completed(pool, rows, remote, session):
                 settled.append(row)
                 finished += 1
                 moved += row.bytes or 0
-                session.report(Event(EventKind.PROGRESS, remote.name, remote.source, finished, len(rows), "files"))
+                progress(finished, len(rows))
                 if len(settled) >= _SETTLE_EVERY:
                     ledger.settle(settled)
                     settled.clear()
@@ -170,9 +176,10 @@ def _fetch_row(row: Row, remote: Remote, session: Session) -> Row:
         try:
             content = _get(session.client, row.url)
             return _place(row, content, session.root.at(remote.expand.into))
-        except (GoneError, RefusedError) as error:
+        except GoneError as error:
             return replace(row, state=State.GONE, reason=str(error))
-        except WrongContentError as error:
+        except (RefusedError, WrongContentError) as error:
+            # A proxy or a host that is angry for a day refuses everything: that is no reason to give up for good.
             return replace(row, state=State.FAILED, reason=str(error))
         except TransferError as error:
             failures += 1

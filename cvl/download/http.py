@@ -131,7 +131,14 @@ def _accept(response: httpx.Response, address: Address, part: Part, offset: int)
             f"{url}: expected {address.size:,} bytes, the server has {total:,}",
             hint="the publisher changed the file: look for a newer cvl, or put the new size and digest into a manifest",
         )
+    if total is None and address.size is None and not _is_framed(response) and not address.proven:
+        raise WrongContentError(f"{url}: the server does not say how long the file is, so a cut one could not be told")
     return total if total is not None else address.size
+
+
+def _is_framed(response: httpx.Response) -> bool:
+    """Whether the end of the body is marked, so that a body that ends early is an error of the transport."""
+    return response.http_version == "HTTP/2" or "chunked" in response.headers.get("transfer-encoding", "")
 
 
 def _total(response: httpx.Response, offset: int, part: Part, url: str) -> int | None:
@@ -144,6 +151,12 @@ def _total(response: httpx.Response, offset: int, part: Part, url: str) -> int |
         raise TransferError(
             f"{url}: expected a range, found status {response.status_code} with Content-Range `{found}`"
         )
+    journal = part.journal
+    kept = journal.validator if journal is not None and journal.url == url else None
+    if kept is not None and _validator(response) not in (kept, None):
+        # It ignored If-Range: these would be bytes of another version behind those that are here.
+        part.discard()
+        raise TransferError(f"{url}: the server's file has changed; beginning anew")
     if int(match[1]) != offset:
         # The server cannot be trusted with ranges, so the next attempt asks for the whole.
         part.discard()

@@ -13,7 +13,7 @@ from cvl.download.session import Session
 from cvl.download.survey import recipe, single_file_receipt
 from cvl.download.transfer import Arrived
 from cvl.download.unpack import unpack
-from cvl.errors import CvlError, DiskError
+from cvl.errors import ArchiveError, CvlError, DiskError
 from cvl.events import EventKind
 from cvl.files import publish, take
 from cvl.manifest import Link
@@ -38,9 +38,25 @@ def land(step: Step, arrived: Arrived, session: Session) -> None:
     if archive != arrived.path:
         # From here on a kill finds a proven archive, not an unfinished transfer.
         publish(arrived.path, archive)
-    _unpack(step, archive, arrived, session)
+    try:
+        _unpack(step, archive, arrived, session)
+    except ArchiveError as error:
+        raise ArchiveError(str(error), hint=_after_damage(remote, archive, session, brought=brought)) from error
     if not brought and not session.keep_archives:
         archive.unlink()
+
+
+def _after_damage(remote: Remote, archive: Path, session: Session, *, brought: bool) -> str:
+    """Keep a damaged archive only where another download would bring the same; returns what to do next."""
+    if brought:
+        return f"download {archive} again, or leave --from out"
+    if (remote.sha256 or remote.md5) and not session.accept_digest:
+        return (
+            f"these are the publisher's own bytes, kept as {archive}: what can be read of them is in the tree, and "
+            "`cvl verify-layout` names what is missing"
+        )
+    archive.unlink()
+    return "run the same command again to fetch it anew"
 
 
 def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> None:
@@ -48,8 +64,9 @@ def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> No
     assert remote.unpack is not None
     folder = session.root.at(remote.unpack.into)
     progress = session.progress(EventKind.UNPACK, remote.name, remote.source)
-    # Where a receipt says that everything stood once, only what is lost is written: the rest may be converted by now.
-    unpacked = unpack(archive, remote.unpack, folder, progress, keep_existing=step.found.lost > 0)
+    # Where a receipt says that everything stood once only what is lost is written, and what may be converted stays.
+    keep = remote.converts or step.found.lost > 0
+    unpacked = unpack(archive, remote.unpack, folder, progress, keep_existing=keep)
     receipt = Receipt(
         url=arrived.seen.url,
         size=arrived.seen.size,
@@ -63,13 +80,10 @@ def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> No
 
 
 def adopt(root: Root, steps: Iterable[Step]) -> None:
-    """Write receipts for single files that were found in the tree, so that they are not hashed again each time.
-
-    A tree that cannot be written is left as it is: a receipt saves time, nothing else.
-    """
+    """Write receipts for single files that were found in the tree, so that they are not hashed again each time."""
     for step in steps:
         remote = step.remote
-        if step.found.adopted and remote.path is not None and os.access(root.data, os.W_OK):
+        if step.found.adopted and remote.path is not None:
             receipt = single_file_receipt(remote, root.at(remote.path), sha256=remote.sha256, url="")
             write_receipt(root, remote.name, receipt)
 

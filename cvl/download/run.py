@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cvl.download.expand import Expanded, expand
 from cvl.download.hub import list_snapshot
@@ -13,7 +15,7 @@ from cvl.download.place import adopt, land, place_links, receipt_snapshot
 from cvl.download.plan import Action, Plan, Step, check_disk, plan
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
-from cvl.download.survey import lands_in, survey
+from cvl.download.survey import lands_in, matches, survey
 from cvl.download.transfer import Arrived, transfer
 from cvl.errors import Cancelled, CvlError, DiskError
 from cvl.events import Event, EventKind
@@ -61,8 +63,8 @@ class Result:
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
-        """Files that are not here, or lists that are not complete for now."""
-        return tuple(o for o in self.outcomes if o.error is not None or (o.expanded is not None and o.expanded.failed))
+        """Files that are not here, lists that are not complete for now, and lists of which nothing could be had."""
+        return tuple(o for o in self.outcomes if o.error is not None or (o.expanded is not None and o.expanded.short))
 
     @property
     def bytes(self) -> int:
@@ -77,13 +79,15 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         DiskError: it will not fit, or a folder cannot be written.
         Cancelled: the user wants to stop.
     """
-    adopt(session.root, plan_.steps)
-    if plan_.idle:
+    if plan_.idle and not _can_adopt(plan_, session):
         return Result(kept=len(plan_.steps))
     check_disk(plan_)
-    with exclusive(session.root, session.report, session.check_cancelled) as waited:
-        if waited:
-            plan_ = _plan_again(plan_, catalog, session)
+    with exclusive(session.root, session.report, session.check_cancelled):
+        # Another process may have worked on the tree since the plan was made.
+        plan_ = _plan_again(plan_, catalog, session)
+        check_disk(plan_)
+        with disk_errors(session.root.path):
+            adopt(session.root, plan_.steps)
         _sweep(plan_, session)
         outcomes = _carry_out(plan_.work, catalog, session)
         with disk_errors(session.root.path):
@@ -91,22 +95,33 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         return Result(tuple(outcomes), len(plan_.steps) - len(plan_.work), made, errors)
 
 
+def _can_adopt(plan_: Plan, session: Session) -> bool:
+    """Whether there are receipts to write and a tree that takes them; a receipt saves time, nothing else."""
+    return any(step.found.adopted for step in plan_.steps) and os.access(session.root.data, os.W_OK)
+
+
 def _plan_again(plan_: Plan, catalog: Catalog, session: Session) -> Plan:
-    """The plan for what is left to do after the process that was waited for."""
+    """The plan for what is left to do now that nobody else works on the tree."""
     session.lock.refresh()
     wanted = Wanted((), tuple(session.lock.pin(step.remote) for step in plan_.steps), plan_.links)
     found = survey(session.root, catalog, wanted, session.downloads, retry_failed=session.retry_failed)
-    again = plan(wanted, found, jobs=session.jobs, keep_archives=session.keep_archives)
-    check_disk(again)
-    return again
+    return plan(wanted, found, jobs=session.jobs, keep_archives=session.keep_archives)
 
 
 def _sweep(plan_: Plan, session: Session) -> None:
     """Remove what a killed run left half written where this one is going to write."""
-    folders = {lands_in(step.remote) for step in plan_.work if step.remote.unpack is not None}
-    with disk_errors(session.root.path):
-        for folder in (session.root.notes, *map(session.root.at, sorted(folders))):
+    remotes = [step.remote for step in plan_.work]
+    filled = {lands_in(remote) for remote in remotes if remote.unpack is not None}
+    filled |= {remote.expand.into for remote in remotes if remote.expand is not None}
+    single = {str(Path(remote.path).parent) for remote in remotes if remote.path is not None}
+    root = session.root
+    with disk_errors(root.path):
+        # Not all of our notes: an index or a report may be written just now by who holds no lock.
+        for folder in (root.downloads, root.archives, root.receipts, root.ledgers, *map(root.at, sorted(filled))):
             sweep(folder)
+        # Beside single files and the lock: what lies below may be all the rest of a huge tree.
+        for folder in (root.path, *map(root.at, sorted(single))):
+            sweep(folder, below=False)
 
 
 def _carry_out(steps: Sequence[Step], catalog: Catalog, session: Session) -> list[Outcome]:
@@ -123,7 +138,7 @@ def _carry_out(steps: Sequence[Step], catalog: Catalog, session: Session) -> lis
     finally:
         session.cancel.set()
         pool.shutdown(wait=False, cancel_futures=True)
-        wait(futures, timeout=_GRACE)
+        wait([future for future in futures if not future.cancelled()], timeout=_GRACE)
 
 
 def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
@@ -159,14 +174,18 @@ def _do(step: Step, catalog: Catalog, session: Session) -> Outcome:
 
 def _have(step: Step, session: Session) -> tuple[Arrived, int]:
     """The finished file: one that was here, or one that is fetched now; and the bytes that were moved for it."""
-    remote = step.remote
-    if step.action is Action.UNPACK and step.found.at is not None:
-        # The lock speaks of what we fetched, not of what the user brought.
-        seen = session.lock.seen(remote.name) if step.found.at.parent == session.root.archives else None
-        return Arrived(step.found.at, seen or Seen("", step.found.bytes, remote.sha256 or "")), 0
+    remote, found = step.remote, step.found
+    if found.at is not None:
+        session.report(Event(EventKind.CHECK, remote.name, remote.source, text=f"checking {found.at}"))
+        if matches(remote, found.at):
+            # The lock speaks of what we fetched, not of what the user brought.
+            seen = session.lock.seen(remote.name) if found.at.parent == session.root.archives else None
+            return Arrived(found.at, seen or Seen("", found.bytes, remote.sha256 or "")), 0
+        text = f"{found.at} has another digest than the one that is wanted; fetching it"
+        session.report(Event(EventKind.RETRY, remote.name, remote.source, text=text))
     arrived = transfer(remote, session)
     session.lock.record(remote.name, arrived.seen)
-    return arrived, max(arrived.seen.size - step.found.bytes, 0)
+    return arrived, max(arrived.seen.size - (found.bytes if step.action is Action.RESUME else 0), 0)
 
 
 def _snapshot(remote: Remote, catalog: Catalog, session: Session) -> Outcome:
@@ -181,6 +200,7 @@ def _snapshot(remote: Remote, catalog: Catalog, session: Session) -> Outcome:
         arrived, bytes_moved = _have(step, session)
         land(step, arrived, session)
         moved += bytes_moved
+        session.report(Event(EventKind.DONE, step.remote.name, remote.source, bytes_moved))
     receipt_snapshot(remote, files, session)
     return Outcome(remote, bytes=moved)
 

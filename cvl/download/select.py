@@ -30,8 +30,8 @@ class Request:
 
     Args:
         names: sources, or `all` for everything that the three stages need.
-        stage: only what this stage needs.
-        shards: shard numbers by source; the key `""` stands for every sharded source that is named.
+        stage: only what this stage needs; with names, only what it needs of them.
+        shards: shard numbers by source; the key `""` stands for the one sharded source that is asked for.
         alternatives: the alternative to take, by source.
         mirrors: names of the opt-in mirrors that may be used.
         model: whose start weights belong to `all` and to stage 1.
@@ -55,12 +55,12 @@ class Remote:
         urls: where it can be had, in the order in which they are tried.
         size: bytes, None where only first contact will tell.
         approximate_size: bytes for the plan, where `size` is None.
+        converts: whether `cvl convert` works on the source's pictures, so that they may differ from what came.
     """
 
     source: str
     name: str
     urls: tuple[str, ...]
-    shard: int | None = None
     size: int | None = None
     approximate_size: int | None = None
     md5: str | None = None
@@ -70,6 +70,7 @@ class Remote:
     unpack: Unpack | None = None
     snapshot: Snapshot | None = None
     expand: Expand | None = None
+    converts: bool = False
 
     @property
     def expected_bytes(self) -> int | None:
@@ -90,44 +91,58 @@ def select(catalog: Catalog, request: Request) -> Wanted:
     """The files that `request` asks for.
 
     Raises:
-        UsageError: an unknown source, stage, shard, alternative or mirror.
+        UsageError: an unknown source, stage, shard, alternative or mirror, or one of no source that is asked for.
     """
-    names, unneeded = _sources(catalog, request)
-    _check_mirrors(catalog, request)
+    names, unread = _sources(catalog, request)
+    _check_choices(catalog, names, request)
     remotes: list[Remote] = []
     links: list[Link] = []
     for name in names:
         source = catalog.source(name)
         for file in _files(name, source, request):
-            if file.path not in unneeded:
-                remotes.extend(_remotes(name, file, request))
+            if file.path not in unread:
+                remotes.extend(_remotes(name, source, file, request))
         links.extend(source.links)
-    _check_shards_used(catalog, names, request)
     return Wanted(names, tuple(remotes), tuple(links))
 
 
-def _sources(catalog: Catalog, request: Request) -> tuple[tuple[str, ...], set[str]]:
+def _sources(catalog: Catalog, request: Request) -> tuple[tuple[str, ...], frozenset[str]]:
     """The sources asked for, and the paths of instruction files that none of the asked-for stages reads."""
     if request.stage is not None and request.stage not in catalog.stages:
         raise UsageError(f"there is no stage {request.stage}", hint="stages are 1, 2 and 3")
     if request.model not in catalog.models:
         raise UsageError(f"there is no model called `{request.model}`", hint=f"known: {', '.join(catalog.models)}")
-    named = [name for name in request.names if name != "all"]
+    named = tuple(dict.fromkeys(name for name in request.names if name != "all"))
     for name in named:
         catalog.source(name)
+    everything = "all" in request.names
     if not request.names and request.stage is None:
         raise UsageError("nothing to fetch", hint="name a source (`cvl sources` lists them), or `all`")
-    if "all" not in request.names and request.stage is None:
-        return tuple(dict.fromkeys(named)), set()
+    if not everything and request.stage is None:
+        return named, frozenset()
+    needed, unread = _needs(catalog, request)
+    if request.stage is not None:
+        return _of_stage(named, needed, request.stage) if named and not everything else needed, unread
+    by_name = {annotation.path for name in named for annotation in catalog.source(name).annotations}
+    return tuple(name for name in catalog.sources if name in {*needed, *named}), unread - by_name
+
+
+def _needs(catalog: Catalog, request: Request) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The sources that the stages need, and the paths of instruction files that none of them reads."""
     stages = STAGES if request.stage is None else (request.stage,)
     read = {annotation.path for stage in stages for annotation in catalog.stage_annotations(stage)}
-    needed = [name for stage in stages for name in catalog.stage_sources(stage)]
+    needed = {name for stage in stages for name in catalog.stage_sources(stage)}
     if 1 in stages:
-        needed.extend(catalog.weight_sources(request.model))
-    needed.extend(named)
+        needed.update(catalog.weight_sources(request.model))
     written = {annotation.path for _, annotation in catalog.annotations.values()}
-    by_name = {annotation.path for name in named for annotation in catalog.source(name).annotations}
-    return tuple(name for name in catalog.sources if name in needed), written - read - by_name
+    return tuple(name for name in catalog.sources if name in needed), frozenset(written - read)
+
+
+def _of_stage(named: tuple[str, ...], needed: tuple[str, ...], stage: int) -> tuple[str, ...]:
+    for name in named:
+        if name not in needed:
+            raise UsageError(f"stage {stage} needs nothing of `{name}`", hint=f"it needs {', '.join(needed)}")
+    return named
 
 
 def _files(name: str, source: Source, request: Request) -> tuple[File, ...]:
@@ -150,62 +165,63 @@ def alternative(name: str, source: Source, chosen: str) -> Alternative:
     raise UsageError(f"`{name}` has no alternative called `{chosen}`", hint=f"alternatives of {name}: {known}")
 
 
-def _remotes(source: str, file: File, request: Request) -> Iterable[Remote]:
+def _remotes(name: str, source: Source, file: File, request: Request) -> Iterable[Remote]:
     if not file.shard_numbers:
-        yield _remote(source, file, None, request.mirrors)
+        yield _remote(name, source, file, None, request.mirrors)
         return
-    for shard in _asked_shards(source, file, request):
-        yield _remote(source, file, shard, request.mirrors)
+    for shard in _asked_shards(name, file, request):
+        yield _remote(name, source, file, shard, request.mirrors)
 
 
 def _asked_shards(source: str, file: File, request: Request) -> tuple[int, ...]:
-    asked = request.shards.get(source)
-    if asked is None:
-        # A bare range speaks of whatever is sharded, so each file takes of it what it has.
-        asked = request.shards.get("", file.shard_numbers)
-        return tuple(shard for shard in asked if shard in file.shard_numbers)
-    stray = sorted(set(asked) - set(file.shard_numbers))
-    if stray:
-        raise UsageError(
-            f"`{source}` has no shard {format_shards(stray)}",
-            hint=f"its shards are {format_shards(file.shard_numbers)}",
-        )
-    return asked
+    return request.shards.get(source) or request.shards.get("") or file.shard_numbers
 
 
-def _check_shards_used(catalog: Catalog, names: tuple[str, ...], request: Request) -> None:
-    """Refuse shard numbers that no named source has: a typing slip must not end as "nothing to do"."""
-    ranges = {name: file.shard_numbers for name in names for file in catalog.sources[name].files if file.shards}
-    for source in set(request.shards) - {""} - set(ranges):
-        raise UsageError(
-            f"--shards names `{source}`, which is not sharded or not asked for", hint=_sharded_hint(ranges)
-        )
-    if "" in request.shards:
-        held = {shard for numbers in ranges.values() for shard in numbers}
-        stray = sorted(set(request.shards[""]) - held)
-        if stray:
-            problem = f"no source that you named has shard {format_shards(stray)}"
-            raise UsageError(problem, hint=_sharded_hint(ranges))
+def _check_choices(catalog: Catalog, names: tuple[str, ...], request: Request) -> None:
+    """Refuse a choice that no asked-for source offers: a typing slip must not end as "nothing to do"."""
+    for source, chosen in request.alternatives.items():
+        if source not in names:
+            raise UsageError(
+                f"--alternative {source}={chosen}: `{source}` is not asked for", hint=f"name {source} as well"
+            )
+        alternative(source, catalog.source(source), chosen)
+    files = {name: _files(name, catalog.sources[name], request) for name in names}
+    _check_mirrors(files, request)
+    _check_shards(files, request)
 
 
-def _sharded_hint(ranges: Mapping[str, tuple[int, ...]]) -> str:
+def _check_shards(files: Mapping[str, tuple[File, ...]], request: Request) -> None:
+    ranges = {name: file.shard_numbers for name, own in files.items() for file in own if file.shards}
     listed = ", ".join(f"{name} has {format_shards(numbers)}" for name, numbers in ranges.items())
-    return listed or "none of the named sources is sharded: leave --shards out"
+    hint = listed or "none of the named sources is sharded: leave --shards out"
+    if "" in request.shards and len(ranges) > 1:
+        bare = format_shards(request.shards[""])
+        raise UsageError(
+            f"--shards {bare} does not say of which source: {listed}",
+            hint=f"write --shards {next(iter(ranges))}={bare}",
+        )
+    for source, asked in request.shards.items():
+        name = source or next(iter(ranges), "")
+        if name not in ranges:
+            who = f"`{source}`" if source else "what you named"
+            raise UsageError(f"--shards: {who} is not sharded, or not asked for", hint=hint)
+        stray = sorted(set(asked) - set(ranges[name]))
+        if stray:
+            raise UsageError(f"`{name}` has no shard {format_shards(stray)}", hint=hint)
 
 
-def _check_mirrors(catalog: Catalog, request: Request) -> None:
-    files = [file for source in catalog.sources.values() for file in source.files]
-    known = {mirror.name for file in files for mirror in file.mirrors if mirror.opt_in}
-    for name in request.mirrors - known:
-        raise UsageError(f"there is no mirror called `{name}`", hint=f"known: {', '.join(sorted(known))}")
+def _check_mirrors(files: Mapping[str, tuple[File, ...]], request: Request) -> None:
+    known = {mirror.name for own in files.values() for file in own for mirror in file.mirrors if mirror.opt_in}
+    for name in sorted(request.mirrors - known):
+        hint = f"they have {', '.join(sorted(known))}" if known else "they have none: leave --mirror out"
+        raise UsageError(f"none of the named sources has a mirror called `{name}`", hint=hint)
 
 
-def _remote(source: str, file: File, shard: int | None, mirrors: frozenset[str]) -> Remote:
+def _remote(name: str, source: Source, file: File, shard: int | None, mirrors: frozenset[str]) -> Remote:
     return Remote(
-        source=source,
+        source=name,
         name=_fill(file.name, shard),
         urls=tuple(_fill(url, shard) for url in _places(file, mirrors)),
-        shard=shard,
         size=_of_shard(file.size, shard),
         approximate_size=file.approximate_size,
         md5=_of_shard(file.md5, shard),
@@ -215,6 +231,7 @@ def _remote(source: str, file: File, shard: int | None, mirrors: frozenset[str])
         unpack=file.unpack,
         snapshot=file.snapshot,
         expand=file.expand,
+        converts=source.convert is not None,
     )
 
 

@@ -18,8 +18,6 @@ from cvl.files import count_files
 from cvl.manifest import Catalog, Expect, Link
 from cvl.root import Root
 
-CHUNK = 1 << 20
-
 
 class Presence(StrEnum):
     """How much of a file is here."""
@@ -67,13 +65,13 @@ def survey(
 
     A file counts as here if its receipt is borne out by the disk, if it lies in its place with the digest or size that
     is known of it, or if its folder holds as many files as the manifest expects. `downloads` is a folder of files that
-    the user brought; they are told by digest, or by size and name where no digest is known, never by name alone. With
-    `retry_failed`, entries of lists that were given up for good count as still to be fetched.
+    the user brought; they are told by size and digest, never by name alone. With `retry_failed`, entries of lists that
+    were given up for good count as still to be fetched.
     """
     scout = _Scout(root, catalog, downloads, retry_failed)
     found = {remote.name: scout.look(remote) for remote in wanted.remotes}
     links = tuple(link for link in wanted.links if not (root.at(link.path)).exists())
-    return Survey(found, links, _free_bytes(root.path))
+    return Survey(found, links, _free_bytes(root.data))
 
 
 class _Scout:
@@ -83,8 +81,10 @@ class _Scout:
         self._root = root
         self._retry_failed = retry_failed
         self._catalog = catalog
-        self._brought = _by_name(downloads) if downloads is not None else {}
+        self._brought = _Brought(downloads)
+        # 51 shards land in one folder of half a million files: it is looked at once.
         self._listing = cache(_listing)
+        self._count = cache(count_files)
 
     def look(self, remote: Remote) -> Found:
         found = self._look_at_file(remote)
@@ -100,14 +100,16 @@ class _Scout:
         if receipt is not None and _speaks_of(receipt, remote):
             lost = self._lost(receipt, remote)
             if not lost:
-                return Found(Presence.LANDED, receipt.size)
+                # A single file that was touched or copied is proven by its digest, and gets a receipt of its new time.
+                touched = remote.path is not None and not _unchanged(self._root.at(remote.path), receipt)
+                return Found(Presence.LANDED, receipt.size, adopted=touched)
         if not lost and self._stands(remote):
             return Found(Presence.LANDED, remote.size or 0, adopted=True)
         return self._archive_or_part(remote, lost)
 
     def _archive_or_part(self, remote: Remote, lost: int) -> Found:
         own = self._root.archives / remote.name
-        if own.is_file() and remote.size in (None, own.stat().st_size):
+        if own.is_file() and matches(remote, own):
             return Found(Presence.ARCHIVE, own.stat().st_size, own, lost)
         brought = self._brought_by_user(remote)
         if brought is not None:
@@ -148,7 +150,8 @@ class _Scout:
         """Whether a file without receipt is in the tree all the same: brought by hand, or a shared disk."""
         if remote.path is not None:
             path = self._root.at(remote.path)
-            return path.is_file() and matches(remote, path)
+            # A file of which nothing is known may be anything: a cut one would be kept for good.
+            return is_known(remote) and path.is_file() and matches(remote, path)
         if remote.unpack is None:
             return False
         if self._alternative_stands(remote):
@@ -157,33 +160,65 @@ class _Scout:
         return bool(expected) and all(self._holds(entry) for entry in expected)
 
     def _alternative_stands(self, remote: Remote) -> bool:
-        """Whether the folder was filled by a list of small files instead, as far as that can be had."""
+        """Whether the folder was filled by a list of small files instead, every one of them."""
         for alternative in self._catalog.sources[remote.source].alternatives:
             for file in alternative.files:
                 if file.expand is not None and file.expand.into == lands_in(remote):
                     folder = self._root.at(file.expand.into)
-                    return pending(ledger_path(self._root, file.name), folder, retry_failed=False) == 0
+                    return pending(ledger_path(self._root, file.name), folder, retry_failed=True) == 0
         return False
 
     def _holds(self, expect: Expect) -> bool:
-        return expect.files is not None and count_files(self._root.at(expect.folder), expect.suffix) >= expect.files
+        return expect.files is not None and self._count(self._root.at(expect.folder), expect.suffix) >= expect.files
 
     def _brought_by_user(self, remote: Remote) -> Path | None:
-        names = {remote.name, *(urlsplit(url).path.rsplit("/", 1)[-1] or url.partition(":")[2] for url in remote.urls)}
-        # Drive addresses carry no name: there, the cache name without the source's is the publisher's.
-        names.add(remote.name.removeprefix(f"{remote.source}-"))
-        if remote.size is None and remote.sha256 is None and remote.md5 is None:
+        """A file of the user's that may be this one: it has its size, or its name where only a digest is known.
+
+        The digest itself is held against it when it is taken, with progress: it may be of half a terabyte.
+        """
+        if not is_known(remote):
             return None
-        candidates = [path for name in names for path in self._brought.get(name, ())]
-        return next((path for path in candidates if matches(remote, path)), None)
+        if remote.size is not None:
+            candidates = self._brought.of_size(remote.size)
+        else:
+            candidates = self._brought.called(_names(remote))
+        if len(candidates) > 1:
+            return next((path for path in candidates if matches(remote, path)), None)
+        return candidates[0] if candidates else None
+
+
+def _names(remote: Remote) -> set[str]:
+    """What a file may be called that the user downloaded by hand."""
+    published = {urlsplit(url).path.rsplit("/", 1)[-1] or url.partition(":")[2] for url in remote.urls}
+    # Drive addresses carry no name: there, the cache name without the source's is the publisher's.
+    return {remote.name, remote.name.removeprefix(f"{remote.source}-"), *published}
+
+
+class _Brought:
+    """The files of a folder that the user brought, by name and by size."""
+
+    def __init__(self, folder: Path | None) -> None:
+        walked = os.walk(folder) if folder is not None else ()
+        self._paths = sorted(Path(parent) / name for parent, _, names in walked for name in names)
+        self._sizes = {path: path.stat().st_size for path in self._paths if path.is_file()}
+
+    def of_size(self, size: int) -> list[Path]:
+        """Files of exactly so many bytes, under whatever name."""
+        return [path for path, found in self._sizes.items() if found == size]
+
+    def called(self, names: set[str]) -> list[Path]:
+        """Files of one of these names."""
+        return [path for path in self._sizes if path.name in names]
 
 
 def recipe(remote: Remote) -> str:
     """How a file goes into the tree, as text: a receipt made under another recipe is void."""
+    # What says nothing about places is left out, and so are defaults: a release that knows one more key must not have
+    # everybody unpack everything again.
     if remote.unpack is not None:
-        return remote.unpack.model_dump_json()
+        return remote.unpack.model_dump_json(exclude_defaults=True, exclude={"members"})
     if remote.snapshot is not None:
-        return remote.snapshot.model_dump_json()
+        return remote.snapshot.model_dump_json(exclude_defaults=True)
     return remote.path or ""
 
 
@@ -204,8 +239,19 @@ def matches(remote: Remote, path: Path) -> bool:
     return algorithm is None or digest_of(path, algorithm) == known[algorithm]
 
 
+def is_known(remote: Remote) -> bool:
+    """Whether a size or a digest is known by which the file can be told from another."""
+    return remote.size is not None or remote.sha256 is not None or remote.md5 is not None
+
+
 def digest_of(path: Path, algorithm: str) -> str:
-    """The digest of a file, in hexadecimal."""
+    """The digest of a file, in hexadecimal. A file that has not changed since is not read again."""
+    status = path.stat()
+    return _digest(path, algorithm, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _digest(path: Path, algorithm: str, _size: int, _mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
@@ -244,14 +290,6 @@ def _listing(folder: Path) -> frozenset[str]:
         return frozenset(entry.name for entry in os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-
-
-def _by_name(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            found.setdefault(name, []).append(Path(parent) / name)
-    return found
 
 
 def _free_bytes(path: Path) -> int:

@@ -38,14 +38,22 @@ def transfer(remote: Remote, session: Session) -> Arrived:
     """
     part = Part(session.root.downloads / f"{remote.name}.part", algorithms(remote))
     failures: list[TransferError] = []
-    for url in remote.urls:
+    urls = _usable(remote, session)
+    for url in urls:
         try:
             return _from(url, remote, part, session)
         except TransferError as error:
             failures.append(error)
-            if url != remote.urls[-1]:
+            if url != urls[-1]:
                 _tell(session, remote, EventKind.RETRY, f"{error}; trying the next mirror")
     raise failures[-1]
+
+
+def _usable(remote: Remote, session: Session) -> tuple[str, ...]:
+    """The addresses to try: without a list of links those of a mirror only, if there is one."""
+    if session.links is not None:
+        return remote.urls
+    return tuple(url for url in remote.urls if not url.startswith("links:")) or remote.urls
 
 
 def _from(url: str, remote: Remote, part: Part, session: Session) -> Arrived:

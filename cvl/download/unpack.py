@@ -27,6 +27,8 @@ from cvl.files import beside
 from cvl.manifest import Unpack
 
 _CHUNK = 1 << 20
+_UTF8_FLAG = 0x800
+_UNIX = 3
 
 # What zipfile, tarfile and the decompressors raise over an archive that is not what it should be.
 _DAMAGE: tuple[type[Exception], ...] = (
@@ -110,6 +112,8 @@ def destination(name: str, spec: Unpack) -> str:
     Raises:
         ArchiveError: it would land outside, or nothing is left of its name.
     """
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise ArchiveError(f"the member {name!a} has a name that is not UTF-8")
     path = PurePosixPath(name)
     leaves = path.is_absolute() or ".." in path.parts
     # Flattening drops the folders, so ALLaVA's absolute paths are harmless; a backslash is never a name of ours.
@@ -134,19 +138,29 @@ def _members(archive: Path, spec: Unpack) -> tuple[Iterator[_Member], int | None
         return _tar_members(archive, spec), spec.members
     # Read once to look at every name before anything is written, the second time to write.
     with zipfile.ZipFile(archive) as directory:
-        wanted = [info for info in directory.infolist() if not info.is_dir() and included(info.filename, spec)]
+        wanted = [info for info in directory.infolist() if not info.is_dir() and included(_name(info), spec)]
     for info in wanted:
-        destination(info.filename, spec)
+        destination(_name(info), spec)
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             raise ArchiveError(f"{archive.name}: the member `{info.filename}` is a link or a device")
     return _zip_members(archive, spec), len(wanted)
 
 
+def _name(info: zipfile.ZipInfo) -> str:
+    """A member's name. Info-ZIP on Unix writes UTF-8 without saying so, which zipfile reads as cp437."""
+    if info.flag_bits & _UTF8_FLAG or info.create_system != _UNIX:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
 def _zip_members(archive: Path, spec: Unpack) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():
-            if not info.is_dir() and included(info.filename, spec):
-                yield _Member(info.filename, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
+            if not info.is_dir() and included(_name(info), spec):
+                yield _Member(_name(info), info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
 
 
 class _StrictHeader(tarfile.TarInfo):

@@ -55,6 +55,12 @@ def _link_target(value: str) -> str:
     return _tree_path(value)
 
 
+def _name(value: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", value):
+        raise wrong(f"`{value}` cannot be a name", "use letters, digits, dots, hyphens and underscores")
+    return value
+
+
 def _cache_name(value: str) -> str:
     if not re.fullmatch(r"[\w.{}:-]+", value) or value.startswith("."):
         raise wrong(
@@ -143,6 +149,7 @@ def _branch(value: object) -> str:
 PerShard = Annotated[Annotated[T, Tag(VALUE)] | Annotated[dict[int, T], Tag(TABLE)], Discriminator(_branch)]
 """One value, or a table from shard number to value, told apart beforehand: an error speaks of what was written."""
 
+Name = Annotated[str, AfterValidator(_name)]
 TreePath = Annotated[str, AfterValidator(_tree_path)]
 LinkTarget = Annotated[str, AfterValidator(_link_target)]
 CacheName = Annotated[str, AfterValidator(_cache_name)]

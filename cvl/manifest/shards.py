@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+# No set has more shards; a typing slip must not become a range that fills the memory.
+_MOST = 10_000_000
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -22,6 +24,8 @@ def parse_shards(text: str) -> tuple[int, ...]:
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise ValueError(f"the range {first}-{last} runs backwards")
+        if last >= _MOST:
+            raise ValueError(f"{last} is beyond the largest shard number, {_MOST - 1}")
         numbers.update(range(first, last + 1))
     return tuple(sorted(numbers))
 

@@ -14,6 +14,7 @@ from cvl.manifest.fields import (
     Frozen,
     LinkTarget,
     Md5,
+    Name,
     PerShard,
     Sha256,
     ShardText,
@@ -38,7 +39,7 @@ class Unpack(Frozen):
     """
 
     into: TreePath
-    include: tuple[str, ...] = ("*",)
+    include: tuple[str, ...] = Field(default=("*",), min_length=1)
     exclude: tuple[str, ...] = ()
     strip: int = Field(default=0, ge=0)
     flatten: bool = False
@@ -71,7 +72,7 @@ class Snapshot(Frozen):
     """
 
     into: TreePath
-    include: tuple[str, ...] = ("*",)
+    include: tuple[str, ...] = Field(default=("*",), min_length=1)
     exclude: tuple[str, ...] = ()
 
 
@@ -219,7 +220,7 @@ class Annotation(Frozen):
         joins: stages whose mix it joins without being named by the stage's manifest, for a user's own data.
     """
 
-    name: str
+    name: Name
     path: TreePath
     images: TreePath | None = None
     needs: tuple[str, ...] = ()
@@ -270,13 +271,11 @@ class Alternative(Frozen):
         name: what the user types.
         title: what it is.
         files: in place of the source's own.
-        expect: in place of the source's own.
     """
 
-    name: str
+    name: Name
     title: str
     files: tuple[File, ...]
-    expect: tuple[Expect, ...] = ()
 
 
 class Source(Frozen):

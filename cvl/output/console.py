@@ -79,7 +79,9 @@ def plain(value: Any) -> Any:
         return plain(value.value)
     if isinstance(value, datetime):
         return value.isoformat()
-    return str(value) if isinstance(value, Path | Exception) else value
+    text = str(value) if isinstance(value, Path | Exception) else value
+    # A file name may be of bytes that are no UTF-8; JSON cannot hold them as they are.
+    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 
 
 def gigabytes(size: int | None) -> str:

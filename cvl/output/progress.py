@@ -60,7 +60,7 @@ class _Lines:
         line = line_of(event)
         if line is not None and not (self._terse and event.kind in _ROUTINE):
             self._console.print(line)
-        elif event.kind is EventKind.PROGRESS and self._due(event.name):
+        elif event.kind in (EventKind.PROGRESS, EventKind.UNPACK) and self._due(event.name):
             amount = _amount(event)
             self._console.print(f"{event.name}: {amount}")
 
@@ -72,8 +72,12 @@ class _Lines:
         return due
 
 
+def _counts_files(event: Event) -> bool:
+    return event.kind is EventKind.UNPACK or event.text == "files"
+
+
 def _amount(event: Event) -> str:
-    if event.text == "files":
+    if _counts_files(event):
         return f"{event.done:,} of {event.total or 0:,} files"
     return f"{gigabytes(event.done)} of {gigabytes(event.total)}"
 
@@ -151,7 +155,7 @@ class _Live:
         if event.name not in self._bars:
             self._bars[event.name] = self._progress.add_task(event.name, total=event.total)
         bar = self._bars[event.name]
-        if event.kind is EventKind.UNPACK or event.text == "files":
+        if _counts_files(event):
             self._progress.update(
                 bar, description=f"{event.name} [dim]files", completed=event.done, total=event.total, unit="files"
             )

@@ -30,7 +30,7 @@ def print_sources(catalog: Catalog, statuses: tuple[SourceStatus, ...]) -> None:
 
 
 def print_source(source: Source, status: SourceStatus) -> None:
-    """One source with all that is known of its files: where they come from, where they land, how sure it is."""
+    """One source with all that is known of it: where its files come from and land, how sure it is, what else it has."""
     console = stdout()
     console.print(Text.assemble((status.name, "bold"), f": {source.title}"))
     console.print(f"licence: {source.licence or 'not stated'}; asks: {source.asks or 'nothing'}")
@@ -39,12 +39,33 @@ def print_source(source: Source, status: SourceStatus) -> None:
     )
     table = _table("file", "bytes", "digest", "lands in", "from")
     for file in source.files:
-        known = "sha256" if file.sha256 else "md5" if file.md5 else "at first contact"
-        digest = f"{known}, {file.certainty}" if file.sha256 or file.md5 else known
-        size = sum(file.size.values()) if isinstance(file.size, dict) and not file.approximate_size else file.size
-        size = size if isinstance(size, int) else (file.approximate_size or 0) * max(len(file.shard_numbers), 1)
-        table.add_row(file.name, gigabytes(size or None), digest, _landing(file), file.url)
+        table.add_row(file.name, gigabytes(_size(file)), _digest(file), _landing(file), file.url)
     console.print(table)
+    if source.gate is not None:
+        console.print(f"gate: visit {source.gate.page}: {source.gate.ask}")
+    for mirror in dict.fromkeys(mirror for file in source.files for mirror in file.mirrors):
+        use = f"--mirror {mirror.name}" if mirror.opt_in else "used by itself"
+        console.print(f"mirror: {mirror.url} ({use}{': ' if mirror.note else ''}{mirror.note})")
+    for alternative in source.alternatives:
+        console.print(f"alternative: --alternative {status.name}={alternative.name}: {alternative.title}")
+    for link in source.links:
+        console.print(f"link: {link.path} → {link.target}")
+
+
+def _size(file: File) -> int | None:
+    """Bytes of a file or of all its shards, as far as known."""
+    if not isinstance(file.size, dict):
+        return file.size or file.approximate_size
+    rest = len(file.shard_numbers) - len(file.size)
+    return sum(file.size.values()) + rest * (file.approximate_size or 0)
+
+
+def _digest(file: File) -> str:
+    if not (file.sha256 or file.md5):
+        return "at first contact"
+    # SA-1B has a sha256 for one shard and an md5 for all: the word is of what all have.
+    whole = isinstance(file.sha256, str) or (file.sha256 is not None and len(file.sha256) == len(file.shard_numbers))
+    return f"{'sha256' if whole else 'md5'}, {file.certainty}"
 
 
 def _landing(file: File) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from cvl.annotations import FATAL, Index
 from cvl.annotations import Problem as Defect
 from cvl.images import ImageKind, kind_of
-from cvl.manifest import Annotation, Catalog
+from cvl.manifest import Annotation, Catalog, Source
 from cvl.verify.layout import doubled, fetchable, flatten_cure
 from cvl.verify.report import AnnotationState, Kind, Problem
 from cvl.verify.skiplist import MISSING_IMAGE, Skips
@@ -56,11 +57,14 @@ def check_references(tree: Tree, catalog: Catalog, annotation: Annotation, index
 
 def missing_problems(tree: Tree, catalog: Catalog, missing: frozenset[str]) -> Iterator[Problem]:
     """Missing pictures, put together by source and by what cures them."""
+    # There may be a million of them in a few folders, so what a folder tells is asked once.
+    place_of = cache(partial(_place, tree, catalog))
+    links = {link.path for source in catalog.sources.values() for link in source.links}
     groups: defaultdict[tuple[str, str, str], list[str]] = defaultdict(list)
     for path in sorted(missing):
-        source = catalog.owner(path) or ""
-        folder = str(PurePosixPath(path).parent)
-        groups[source, _folder_of(catalog, source, folder), _cure(tree, catalog, source, path)].append(path)
+        parent, _, name = path.rpartition("/")
+        place = place_of(parent, path if path in links else parent)
+        groups[place.source, place.folder, _cure(tree, place, parent, name)].append(path)
     for (source, folder, cure), paths in groups.items():
         detail = f"{len(paths):,} pictures are named and not there"
         yield Problem(Kind.MISSING_IMAGES, source, folder, len(paths), detail, cure, tuple(paths[:_EXAMPLES]))
@@ -123,28 +127,53 @@ def _label(defect: Defect) -> str:
     return (defect.name or str(int(defect))).lower().replace("_", "-")
 
 
-def _folder_of(catalog: Catalog, source: str, folder: str) -> str:
-    """The folder of the document's tree that a path belongs to: LCS spreads its pictures over many below one."""
-    expects = catalog.sources[source].expect if source else ()
-    return next((entry.folder for entry in expects if (folder + "/").startswith(entry.folder + "/")), folder)
+@dataclass(frozen=True)
+class _Place:
+    """What is the same for all missing pictures of one folder.
+
+    Args:
+        source: whose they are, empty if no source claims them.
+        folder: of the document's tree: LCS spreads its pictures over many below one.
+        inner: the folder one level too deep, if there is one.
+        converts: whether a conversion may bring them.
+        cure: what brings them where neither moving nor converting does.
+    """
+
+    source: str
+    folder: str
+    inner: str | None
+    converts: bool
+    cure: str
 
 
-def _cure(tree: Tree, catalog: Catalog, source: str, path: str) -> str:
-    """What brings a missing picture: moving, converting or fetching."""
-    place = PurePosixPath(path)
-    inner = doubled(tree, str(place.parent))
-    if inner is not None and place.name in tree.listing(inner).files:
-        return flatten_cure(tree, inner)
-    if not source:
-        return f"put it at {tree.root / path}, or write a manifest that brings it (docs/manifests.md)"
-    manifest = catalog.sources[source]
-    if manifest.convert is not None and _other_suffix(tree, place):
-        return f"cvl convert {source}"
-    if not fetchable(tree, manifest):
-        return f"put it at {tree.root / path}"
-    return f"cvl fetch {source}"
+def _place(tree: Tree, catalog: Catalog, parent: str, claim: str) -> _Place:
+    """The place of pictures in the folder `parent`, which belong to the source that claims `claim`."""
+    name = catalog.owner(claim) or ""
+    source = catalog.sources.get(name)
+    if source is None:
+        cure = f"put them into {tree.root / parent}, or write a manifest that brings them (docs/manifests.md)"
+        return _Place("", parent, doubled(tree, parent), False, cure)
+    folder = _folder_of(source, parent)
+    cure = f"cvl fetch {name}" if fetchable(tree, source) else f"put them into {tree.root / folder}"
+    return _Place(name, folder, doubled(tree, parent), source.convert is not None, cure)
 
 
-def _other_suffix(tree: Tree, place: PurePosixPath) -> bool:
-    files = tree.listing(str(place.parent)).files
-    return any(place.with_suffix(kind.suffix).name in files for kind in ImageKind)
+def _folder_of(source: Source, parent: str) -> str:
+    """The folder that the manifest speaks of: `parent` itself or one above it."""
+    expected = [expect.folder for expect in source.expect]
+    roots = [annotation.image_root for annotation in source.annotations if annotation.image_root != "data"]
+    return next((folder for folder in (*expected, *roots) if f"{parent}/".startswith(f"{folder}/")), parent)
+
+
+def _cure(tree: Tree, place: _Place, parent: str, name: str) -> str:
+    """What brings a missing picture: moving, converting, fetching, or the user."""
+    if place.inner is not None and name in tree.listing(place.inner).files:
+        return flatten_cure(tree, place.inner)
+    if place.converts and _other_suffix(tree, parent, name):
+        return f"cvl convert {place.source}"
+    return place.cure
+
+
+def _other_suffix(tree: Tree, parent: str, name: str) -> bool:
+    files, stem = tree.listing(parent).files, name.rpartition(".")[0]
+    return any(stem + kind.suffix in files for kind in ImageKind)

@@ -15,11 +15,13 @@ class Listing:
         exists: whether there is such a folder.
         files: names of everything that is not a folder.
         folders: names of folders, links to folders among them.
+        links: the folders that are links.
     """
 
     exists: bool
     files: frozenset[str]
     folders: frozenset[str]
+    links: frozenset[str] = frozenset()
 
 
 _ABSENT = Listing(False, frozenset(), frozenset())
@@ -50,23 +52,29 @@ class Tree:
         return name in self.listing(folder).files
 
     def count(self, folder: str, suffix: str | None) -> int:
-        """How many files lie in `folder` and below, of one suffix if one is given."""
+        """How many files lie in `folder` and below, of one suffix if one is given, as `cvl.files.count_files` counts.
+
+        `folder` may be a link; links to folders below it are not followed, so that a circle ends.
+        """
         listing = self.listing(folder)
-        below = sum(self.count(f"{folder}/{name}", suffix) for name in listing.folders)
+        below = sum(self.count(f"{folder}/{name}", suffix) for name in listing.folders - listing.links)
         return below + sum(name.endswith(suffix or "") for name in listing.files)
 
 
 def _list(folder: Path) -> Listing:
     files: set[str] = set()
     folders: set[str] = set()
+    links: set[str] = set()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name[0] != "." and _leads_somewhere(entry):
                     (folders if entry.is_dir() else files).add(entry.name)
+                    if entry.is_symlink():
+                        links.add(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return _ABSENT
-    return Listing(True, frozenset(files), frozenset(folders))
+    return Listing(True, frozenset(files), frozenset(folders), frozenset(links & folders))
 
 
 def _leads_somewhere(entry: os.DirEntry[str]) -> bool:

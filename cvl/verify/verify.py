@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cvl.annotations import AnnotationFile, index_of
-from cvl.errors import AnnotationError, UsageError
+from cvl.errors import AnnotationError, DiskError, UsageError
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.files import disk_errors, write_atomically
 from cvl.manifest import STAGES, Annotation, Catalog
@@ -24,7 +24,7 @@ def verify(catalog: Catalog, root: Root, stage: int | None = None, report: Repor
     """Hold the tree against the manifests: every folder, and every picture that an instruction file names.
 
     Without a stage it is about all three, and about instruction files of no stage that are there all the same. Builds
-    the indexes that are missing, and leaves the skip list and the report under `data/.cvl/`.
+    the indexes that are missing, and leaves the skip list and the report under `data/.cvl/` if that can be written.
 
     Raises:
         UsageError: there is no such stage, or no tree.
@@ -42,7 +42,11 @@ def verify(catalog: Catalog, root: Root, stage: int | None = None, report: Repor
     found = (*problems, *run.all_problems())
     states = tuple(run.states)
     outcome = Report(stage, folders, states, found, _readiness(catalog, stage, states, found))
-    _keep(root, outcome, run.skips)
+    try:
+        _keep(root, outcome, run.skips)
+    except DiskError as error:
+        # On a shared disk that this user cannot write the answer is worth as much.
+        report(Event(EventKind.NOTE, text=f"the report and the skip list could not be kept: {error}"))
     return outcome
 
 
@@ -136,8 +140,9 @@ def _readiness(
     """For each stage asked about, whether every instruction file of it is there with every picture that it names."""
     whole = {state.name for state in states if state.records and not state.missing}
     wrong = {problem.source for problem in problems if problem.kind is Kind.NOT_JPEG}
+    doubtful = {problem.path for problem in problems if problem.kind is Kind.WRONG_RECORD_COUNT}
     return {
-        number: all(annotation.name in whole for annotation in catalog.stage_annotations(number))
+        number: all(entry.name in whole and entry.path not in doubtful for entry in catalog.stage_annotations(number))
         and not wrong & set(catalog.stage_sources(number))
         for number in (STAGES if stage is None else (stage,))
     }

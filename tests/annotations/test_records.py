@@ -190,4 +190,5 @@ def test_the_values_of_the_format_stay() -> None:
         "OUT_OF_ORDER": 2048,
         "LAST_TURN_HUMAN": 4096,
         "SEVERAL_PLACEHOLDERS": 8192,
+        "NOT_STRICT_JSON": 16384,
     }

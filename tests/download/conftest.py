@@ -74,7 +74,7 @@ def make_session(session: Session) -> MakeSession:
     """`session` with some fields changed, as another process would begin it: with the lock as the disk has it."""
 
     def make(**changes: Any) -> Session:
-        fresh = {"lock": Lock(session.root.lock), "cancel": threading.Event()}
+        fresh: dict[str, Any] = {"lock": Lock(session.root.lock), "cancel": threading.Event()}
         return replace(session, **(fresh | changes))
 
     return make

@@ -1,4 +1,4 @@
-"""What the tests of `cvl.download` share: remotes, sources and archives in a few words, and a reporter that remembers."""
+"""What the download's tests share: remotes, sources and archives in a few words, a reporter that remembers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Drive files come through gdown, which knows Google's pages; what comes is held to its size and digest like any other."""
+"""Drive files come through gdown, which knows Google's pages; what comes is held to size and digest like all else."""
 
 from __future__ import annotations
 
-import sys
+import importlib
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from fetching import JPEG, MakeSession, Told, names_below, noise, remote, sha256, zipped
 
-import gdown  # noqa: F401 - so that its module can be bent before the transport imports it
 from cvl.demo.faults import Fault, FaultKind
 from cvl.demo.internet import Internet
 from cvl.demo.publish import Publisher
@@ -30,7 +29,8 @@ FILES = "https://drive.usercontent.google.com/*"
 @pytest.fixture(autouse=True)
 def published(site: Publisher, web: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.put(URL, ZIP, name="wikiart.zip")
-    gdown_download = sys.modules["gdown.download"]
+    # The package has a function of the module's name.
+    gdown_download = importlib.import_module("gdown.download")
     monkeypatch.setattr(gdown_download, "DEFAULT_COOKIES_FILE", str(tmp_path / "cookies.txt"))
     monkeypatch.setattr(gdown_download, "CHUNK_SIZE", 10_000)
 
@@ -69,7 +69,7 @@ def test_progress_is_reported(session: Session, told: Told) -> None:
 @pytest.mark.parametrize("pattern", ["https://drive.google.com/*", "*"])
 def test_a_used_up_quota_is_told_with_the_ways_out(session: Session, web: Internet, pattern: str) -> None:
     web.inject(Fault(pattern, FaultKind.QUOTA, times=9))
-    with pytest.raises(RefusedError, match="Drive does not hand out the file: .*Too many users") as caught:
+    with pytest.raises(RefusedError, match=r"Drive does not hand out the file: .*Too many users") as caught:
         transfer(WANTED, session)
     hint = caught.value.hint or ""
     assert "wait some hours" in hint

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fetching import GIF, HOST, JPEG, PAGE, MakeSession, Told, names_below, remote
 from support import traces
 
+import cvl
 from cvl.demo.faults import Fault, FaultKind
 from cvl.demo.internet import Internet
 from cvl.demo.publish import Publisher
@@ -361,18 +364,14 @@ def test_a_ledger_that_is_no_ledger_is_told_with_what_to_do(session: Session, en
     path = ledger_path(session.root, LISTED.name)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"no database" * 100)
-    with pytest.raises(DiskError, match=r"cannot use the ledger .*mine-list.json.sqlite: file is not a database") as caught:
+    with pytest.raises(
+        DiskError, match=r"cannot use the ledger .*mine-list.json.sqlite: file is not a database"
+    ) as caught:
         expand(LISTED, session)
     assert "move the file away" in (caught.value.hint or "")
 
 
 def test_a_ledger_that_a_kill_left_half_written_is_mended(session: Session, entries: Entries, tmp_path: Path) -> None:
-    import os
-    import subprocess
-    import sys
-
-    import cvl
-
     expand(LISTED, session)
     path = ledger_path(session.root, LISTED.name)
     script = (
@@ -383,7 +382,7 @@ def test_a_ledger_that_a_kill_left_half_written_is_mended(session: Session, entr
         "connection.executemany('INSERT INTO files (key, url, state) VALUES (?, ?, 0)', rows)\n"
         "os._exit(1)\n"
     )
-    environment: dict[str, Any] = os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parent.parent)}
     subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=False)
     assert path.with_name(path.name + "-journal").exists()
     with pytest.raises(DiskError), read_ledger(path) as ledger:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fetching import JPEG, MakeSession, noise, remote, sha256, zipped
+from huggingface_hub import HfApi, RepoFile, close_session
 
 from cvl.demo import hub as stand_in
 from cvl.demo.faults import Fault, FaultKind
@@ -52,8 +53,6 @@ def pinned(path: str = "deep/images.zip", **known: Any) -> Any:
 
 def head(web: Internet) -> str:
     """The commit that the main branch stands at."""
-    from huggingface_hub import HfApi
-
     return HfApi().dataset_info("owner/name").sha or ""
 
 
@@ -140,9 +139,7 @@ def test_a_kill_costs_nothing_but_the_bytes_in_flight(session: Session, web: Int
     assert web.body_bytes(CDN) == len(ZIP) - 100_000
 
 
-def test_a_link_that_ran_out_is_resolved_anew(
-    session: Session, web: Internet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_that_ran_out_is_resolved_anew(session: Session, web: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stand_in, "LINK_LIFETIME", -10.0)
 
     def heal(event: Event) -> None:
@@ -212,8 +209,6 @@ def test_what_is_not_there_is_gone(session: Session, url: str, words: str) -> No
 
 
 def test_offline_mode_is_respected(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import close_session
-
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     close_session()
     with pytest.raises(RefusedError, match="HF_HUB_OFFLINE is set") as caught:
@@ -290,9 +285,7 @@ def test_a_repository_whose_file_would_leave_its_folder_is_refused(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # No folder can hold such a name, so the listing is bent on its way.
-    from huggingface_hub import HfApi, RepoFile
-
-    hostile = RepoFile(path="deep/../../../x", size=1, oid="0" * 40)
+    hostile = RepoFile(path="deep/../../../x", size=1, oid="0" * 40)  # type: ignore[no-untyped-call]
     monkeypatch.setattr(HfApi, "list_repo_tree", lambda *_args, **_kwargs: [hostile])
     with pytest.raises(WrongContentError, match="would land outside of models/whole"):
         list_snapshot(snapshot(), session)
@@ -303,5 +296,3 @@ def test_a_listing_that_breaks_may_work_the_next_time(session: Session, web: Int
     with pytest.raises(TransferError, match="the hub says 500") as caught:
         list_snapshot(snapshot(), session)
     assert type(caught.value) is TransferError
-
-

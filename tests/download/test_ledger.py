@@ -55,7 +55,7 @@ def test_an_address_that_changed_is_looked_at_anew(path: Path) -> None:
         ledger.enter(ENTRIES)
         ledger.settle([Row("a", "http://h/a", State.GONE, reason="404")])
         ledger.enter([("a", "http://h/elsewhere")])
-        assert list(ledger.rows(State.WAITING))[0] == Row("a", "http://h/elsewhere")
+        assert list(ledger.rows(State.WAITING))[:1] == [Row("a", "http://h/elsewhere")]
 
 
 def test_a_row_can_wait_again(path: Path) -> None:

@@ -54,7 +54,9 @@ def test_the_file_is_sorted_indented_json_with_a_newline_at_its_end(path: Path) 
     assert text == json.dumps(document, indent=2) + "\n"
 
 
-@pytest.mark.parametrize("again", [SEEN, replace(SEEN, etag='"other"'), replace(SEEN, time="2030-01-01T00:00:00+00:00")])
+@pytest.mark.parametrize(
+    "again", [SEEN, replace(SEEN, etag='"other"'), replace(SEEN, time="2030-01-01T00:00:00+00:00")]
+)
 def test_the_same_bytes_seen_again_do_not_touch_the_file(path: Path, again: Seen) -> None:
     Lock(path).record("images.zip", SEEN)
     before = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -76,8 +77,6 @@ def test_the_client_brings_the_file(client: type[Client], session: Session) -> N
 
 
 def test_the_client_is_asked_as_its_documentation_says(client: type[Client], session: Session) -> None:
-    import json
-
     client.installed()
     transfer(WANTED, session)
     options = json.loads(client.said.read_text())["options"]
@@ -124,7 +123,7 @@ def test_a_client_that_says_nothing_is_quoted_with_its_status(client: type[Clien
 
 def test_a_client_that_leaves_no_file_has_failed(client: type[Client], session: Session) -> None:
     client.installed("sys.exit(0)")
-    with pytest.raises(TransferError, match="ended well but left no sa_000000.tar"):
+    with pytest.raises(TransferError, match=r"ended well but left no sa_000000\.tar"):
         transfer(WANTED, session)
 
 
@@ -133,7 +132,7 @@ def test_what_the_client_brings_is_checked_as_everything(
 ) -> None:
     client.installed()
     (tmp_path / "served.tar").write_bytes(SHARD[:-5])
-    with pytest.raises(WrongContentError, match="expected .* bytes, found"):
+    with pytest.raises(WrongContentError, match=r"expected .* bytes, found"):
         transfer(WANTED, session)
     assert leftovers(session) == []
 
@@ -147,8 +146,6 @@ def test_a_part_of_another_address_is_dropped(client: type[Client], session: Ses
 
 
 def test_a_wish_to_stop_ends_the_client(client: type[Client], make_session: MakeSession) -> None:
-    import json
-
     client.installed("time.sleep(60)")
     cancel = threading.Event()
     session = make_session(cancel=cancel)

@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import pytest
 from fetching import noise, sha256
@@ -17,6 +19,9 @@ from hypothesis import strategies as st
 
 import cvl
 from cvl.download.part import Journal, Part
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 JOURNAL = Journal("https://host.example/file", '"tag"')
 
@@ -86,8 +91,6 @@ def test_a_second_opening_goes_on_at_the_end(part: Part) -> None:
 
 @given(st.lists(st.tuples(st.binary(max_size=50), st.booleans()), max_size=12))
 def test_any_order_of_appending_and_reopening_gives_the_digest_of_the_file(pieces: list[tuple[bytes, bool]]) -> None:
-    from tempfile import TemporaryDirectory
-
     with TemporaryDirectory() as folder:
         part = Part(Path(folder) / "file.part")
         for chunk, anew in pieces:
@@ -130,8 +133,8 @@ class Narrow(io.RawIOBase):
     def tell(self) -> int:
         return self._file.tell()
 
-    def write(self, content: object) -> int:
-        return self._file.write(memoryview(content)[: self._width])  # type: ignore[call-overload, no-any-return]
+    def write(self, content: Buffer) -> int:
+        return self._file.write(memoryview(content)[: self._width])
 
 
 def test_a_chunk_that_is_written_piece_by_piece_is_written_whole(part: Part) -> None:

@@ -141,7 +141,9 @@ def test_the_document_s_range_is_inclusive(shipped: Catalog) -> None:
 
 def test_a_bare_range_means_each_sharded_source_as_far_as_it_goes(shipped: Catalog) -> None:
     remotes = chosen(shipped, "sam", "allava", "coco", shards={"": tuple(range(8, 12))})
-    by_source = {name: [r.shard for r in remotes if r.source == name and r.shard is not None] for name in shipped.sources}
+    by_source = {
+        name: [r.shard for r in remotes if r.source == name and r.shard is not None] for name in shipped.sources
+    }
     assert by_source["sam"] == [8, 9, 10, 11]
     assert by_source["allava"] == [8, 9]
     assert [remote.name for remote in remotes if remote.source == "coco"] == ["coco-train2017.zip"]

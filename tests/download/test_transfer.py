@@ -224,9 +224,7 @@ def test_a_page_under_another_type_is_never_kept(
     assert not any(PAGE in path.read_bytes() for path in session.root.path.rglob("*") if path.is_file())
 
 
-def test_a_flipped_byte_is_noticed_discarded_and_fetched_once_more(
-    session: Session, web: Internet, told: Told
-) -> None:
+def test_a_flipped_byte_is_noticed_discarded_and_fetched_once_more(session: Session, web: Internet, told: Told) -> None:
     web.inject(Fault("*", FaultKind.FLIP, after=700_000))
     assert transfer(KNOWN, session).path.read_bytes() == CONTENT
     assert [exchange.range for exchange in web.exchanges] == [None, None]
@@ -249,7 +247,9 @@ def test_a_flipped_byte_before_a_cut_is_noticed_too(session: Session, web: Inter
 
 
 def test_a_doubtful_digest_costs_nothing_and_says_so(session: Session, web: Internet, part: Part) -> None:
-    with pytest.raises(DigestError, match="the size is right, and the manifest has this digest from a single source") as caught:
+    with pytest.raises(
+        DigestError, match="the size is right, and the manifest has this digest from a single source"
+    ) as caught:
         transfer(DOUBTFUL, session)
     assert "cvl fetch mine --accept-digest" in (caught.value.hint or "")
     assert part.path.read_bytes() == CONTENT
@@ -351,7 +351,7 @@ def test_a_mirror_with_other_bytes_is_caught_by_the_digest(session: Session, sit
 
 def test_when_all_fail_the_last_one_s_reason_is_told(session: Session, web: Internet, told: Told) -> None:
     web.inject(Fault(URL, FaultKind.STATUS, status=403, times=9))
-    with pytest.raises(GoneError, match="mirror.example.*404"):
+    with pytest.raises(GoneError, match=r"mirror\.example.*404"):
         transfer(mirrored(), session)
     assert "403" in told.texts(EventKind.RETRY)[0]
 
@@ -404,6 +404,6 @@ def test_without_a_list_nothing_is_asked(session: Session, web: Internet, shard:
 
 
 def test_a_list_without_the_file_says_so(session: Session, web: Internet, shard: Remote) -> None:
-    with pytest.raises(RefusedError, match="has no link for sa_000000.tar") as caught:
+    with pytest.raises(RefusedError, match=r"has no link for sa_000000\.tar") as caught:
         transfer(shard, replace(session, links=LinkList(Path("links.txt"), {})))
     assert "--sam-links" in (caught.value.hint or "")

@@ -210,7 +210,7 @@ def test_a_destination_follows_from_name_and_recipe(name: str, spec: Unpack, lan
 
 
 def test_a_name_of_which_nothing_is_left_is_refused() -> None:
-    with pytest.raises(ArchiveError, match="nothing is left of the member `a/b.jpg` after 2 leading folders"):
+    with pytest.raises(ArchiveError, match=r"nothing is left of the member `a/b\.jpg` after 2 leading folders"):
         destination("a/b.jpg", Unpack(into="data/m", strip=2))
 
 
@@ -363,7 +363,7 @@ def test_a_tar_that_is_cut_is_told(folder: Path, packing: Pack, share: float) ->
 def test_a_tar_that_is_cut_between_two_members_is_told(folder: Path, cut: int) -> None:
     # Each member is a block of 512 bytes for its header and one for its content.
     archive = plain_tar(PICTURES)
-    assert tarfile.open(fileobj=io.BytesIO(archive)).getmembers()[1].offset == 1024
+    assert archive.index(b"images/1.jpg") == 1024
     assert "damaged" in refused(folder, archive[:cut])
 
 
@@ -404,7 +404,13 @@ def test_bytes_behind_the_end_of_a_stream_do_not_matter_where_the_number_tells(f
     assert contents(folder) == PICTURES
 
 
-ARCHIVES = [stored(PICTURES), deflated(PICTURES), plain_tar(PICTURES)[: 14 * 1024], gzipped_tar(PICTURES), xz_tar(PICTURES)]
+ARCHIVES = [
+    stored(PICTURES),
+    deflated(PICTURES),
+    plain_tar(PICTURES)[: 14 * 1024],
+    gzipped_tar(PICTURES),
+    xz_tar(PICTURES),
+]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -501,7 +507,7 @@ def test_a_kill_leaves_whole_files_only(tmp_path: Path, packing: Pack) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
     left = {name: content for name, content in contents(folder).items() if not Path(name).name.startswith(".cvl-")}
-    assert 2 <= len(left)
+    assert len(left) >= 2
     assert left.items() <= big.items()
     unpack(archive, ALL, folder, nothing)
     assert {name: content for name, content in contents(folder).items() if ".cvl-" not in name} == big

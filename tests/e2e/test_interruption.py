@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from support import Cvl, contents
@@ -31,6 +32,12 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
     while not happened() and process.poll() is None:
         assert time.monotonic() < deadline, "it does not happen"
         time.sleep(0.005)
+
+
+def send(process: subprocess.Popen[str], wish: signal.Signals) -> None:
+    """What a terminal or a scheduler does: the whole process group is told, unless it has just ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, wish)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -65,7 +72,7 @@ def test_a_wish_to_stop_is_heard_while_a_server_is_silent(
     internet.inject(Fault(url, FaultKind.STALL, after=1000))
     process = cvl.start("fetch", source)
     wait_until(lambda: internet.body_bytes(url) >= 1000, process)
-    os.killpg(process.pid, wish)
+    send(process, wish)
     code, out, err = finish(process)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
@@ -87,7 +94,7 @@ def test_an_interrupted_transfer_goes_on_where_it_stood(cvl: Cvl, tree: Root, in
     process = cvl.start("fetch", "coco")
     part = tree.downloads / "coco-train2017.zip.part"
     wait_until(lambda: part.exists() and part.stat().st_size == 50_000, process)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process, signal.SIGINT)
     assert finish(process)[0] == 130
     assert part.stat().st_size == 50_000
     internet.heal()
@@ -114,7 +121,7 @@ def test_a_second_fetch_waits_for_the_first_and_finds_its_work_done(cvl: Cvl, in
     second = cvl.start("fetch", "coco")
     assert second.stderr is not None
     assert "waiting for it to end" in second.stderr.readline()
-    os.killpg(first.pid, signal.SIGKILL)
+    send(first, signal.SIGKILL)
     finish(first)
     assert finish(second)[0] == 0
 
@@ -122,8 +129,20 @@ def test_a_second_fetch_waits_for_the_first_and_finds_its_work_done(cvl: Cvl, in
 def kill_at(cvl: Cvl, command: str, happened: Callable[[], bool]) -> None:
     process = cvl.start(*command.split())
     wait_until(happened, process)
-    os.killpg(process.pid, signal.SIGKILL)
+    send(process, signal.SIGKILL)
     finish(process)
+
+
+def test_what_a_killed_run_left_half_written_is_removed_by_the_next(cvl: Cvl, tree: Root) -> None:
+    line = ("fetch", "coco", "llava", "ocrvqa", "--alternative", "urls")
+    places = ("", "data/.cvl/receipts", "data/coco/train2017", "data/llava", "data/ocr_vqa/images")
+    for place in places:
+        tree.at(place).mkdir(parents=True, exist_ok=True)
+        (tree.at(place) / ".cvl-name-1234-5678.tmp").write_bytes(b"half of it")
+    (tree.at("data/coco") / "of-the-user.tmp").write_bytes(b"not ours")
+    assert cvl(*line).code == 0
+    assert leftovers(tree) == []
+    assert (tree.at("data/coco") / "of-the-user.tmp").exists()
 
 
 @pytest.mark.usefixtures("links")
@@ -148,7 +167,7 @@ def kill_at_random(cvl: Cvl, command: str, rng: random.Random) -> None:
         try:
             process.communicate(timeout=rng.uniform(0.2, 3.0))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
+            send(process, rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
             finish(process)
     assert cvl(*command.split()).code == 0
 

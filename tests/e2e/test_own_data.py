@@ -113,7 +113,8 @@ def test_a_missing_own_picture_is_found_and_its_records_are_skipped(cvl: Cvl, ow
     (problem,) = verified.json["problems"]
     place = complete.at("data/mine/images/1.jpg")
     assert (problem["kind"], problem["source"], problem["count"]) == ("missing-images", "mine", 1)
-    assert problem["cure"] == f"put it at {place}"
+    assert problem["cure"] == f"put them into {place.parent}"
+    assert problem["examples"] == ["data/mine/images/1.jpg"]
     assert json.loads(complete.skiplist.read_bytes())["annotations"]["mine"]["reasons"] == {"missing-image": "0,3"}
     Image.new("RGB", (8, 8)).save(place)
     assert cvl("verify-layout", "--stage", "3").code == 0
@@ -160,7 +161,7 @@ def test_a_picture_missing_elsewhere_is_not_to_be_fetched(cvl: Cvl, own: Path, c
     (own / "mine.toml").write_text(ELSEWHERE.format(target=tmp_path / "mine"))
     (tmp_path / "mine" / "images" / "2.png").unlink()
     (problem,) = cvl("verify-layout", "--stage", "3", "--json").json["problems"]
-    assert problem["cure"] == f"put it at {complete.at('data/mine/images/2.png')}"
+    assert problem["cure"] == f"put them into {complete.at('data/mine/images')}"
 
 
 def test_own_text_for_pictures_of_another_source(cvl: Cvl, own: Path, complete: Root) -> None:

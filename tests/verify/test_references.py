@@ -163,12 +163,23 @@ def test_a_missing_second_name_is_made_by_fetch(tmp_path: Path) -> None:
 
 
 def test_what_no_source_can_fetch_is_to_be_put_there(tmp_path: Path) -> None:
-    own, unknown = sorted(
-        missing(tmp_path, "data/mine/images/1.jpg", "data/elsewhere/2.jpg"), key=lambda each: each.source, reverse=True
-    )
-    assert (own.source, own.cure) == ("mine", f"put it at {tmp_path}/data/mine/images/1.jpg")
-    assert unknown.source == ""
-    assert unknown.cure.startswith(f"put it at {tmp_path}/data/elsewhere/2.jpg, or write a manifest")
+    (problem,) = missing(tmp_path, "data/mine/images/1.jpg", "data/mine/images/cats/2.jpg")
+    assert (problem.source, problem.path, problem.count) == ("mine", "data/mine/images", 2)
+    assert problem.cure == f"put them into {tmp_path}/data/mine/images"
+    assert problem.examples == ("data/mine/images/1.jpg", "data/mine/images/cats/2.jpg")
+
+
+def test_the_image_root_of_an_instruction_file_claims_what_lies_below_it(tmp_path: Path) -> None:
+    own = Source(title="own", annotations=(Annotation(name="a", path="data/a.json", images="data/own"),))
+    catalog = Catalog({**CATALOG.sources, "own": own}, {}, {}, {})
+    (problem,) = missing_problems(Tree(tmp_path), catalog, frozenset({"data/own/x/1.jpg", "data/own/y/z/2.jpg"}))
+    assert (problem.source, problem.path, problem.count) == ("own", "data/own", 2)
+
+
+def test_what_no_source_knows_asks_for_a_manifest(tmp_path: Path) -> None:
+    (problem,) = missing(tmp_path, "data/elsewhere/1.jpg", "data/elsewhere/2.jpg")
+    assert (problem.source, problem.path, problem.count) == ("", "data/elsewhere", 2)
+    assert problem.cure.startswith(f"put them into {tmp_path}/data/elsewhere, or write a manifest")
 
 
 def test_what_is_no_jpeg_by_content_is_counted_by_kind(tmp_path: Path) -> None:
