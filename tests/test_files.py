@@ -199,12 +199,19 @@ def test_counting_goes_below_and_leaves_hidden_files_out(tmp_path: Path) -> None
     assert count_files(tmp_path / "nothing") == 0
 
 
-def test_counting_follows_links_to_folders(tmp_path: Path) -> None:
+def test_counting_follows_a_folder_that_is_a_link_itself(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "a.jpg").touch()
-    (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / "linked").symlink_to("../real")
-    assert count_files(tmp_path / "tree") == 1
+    (tmp_path / "linked").symlink_to("real")
+    assert count_files(tmp_path / "linked") == 1
+
+
+def test_counting_does_not_walk_in_circles(tmp_path: Path) -> None:
+    """`ln -s /mnt/x data/coco/train2017`, typed twice, makes a link to the folder in the folder."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jpg").touch()
+    (tmp_path / "real" / "real").symlink_to(tmp_path / "real")
+    assert count_files(tmp_path / "real") == 1
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

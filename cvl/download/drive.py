@@ -6,6 +6,9 @@ goes on with it after a kill.
 
 from __future__ import annotations
 
+from glob import escape
+from pathlib import Path
+
 from cvl.download.http import Arrival
 from cvl.download.part import Journal, Part
 from cvl.download.session import Session
@@ -13,6 +16,7 @@ from cvl.errors import Cancelled, RefusedError, TransferError
 from cvl.events import Progress
 
 _TIMEOUT = (20.0, 60.0)
+_REFUSED_RANGE = "did not honor the requested byte range"
 _HINT = (
     "Drive limits how often a file is fetched: wait some hours, put the cookies of a signed-in account into "
     "~/.cache/gdown/cookies.txt, or download it in a browser and name its folder with --from"
@@ -49,8 +53,19 @@ def fetch(url: str, part: Part, session: Session, progress: Progress) -> Arrival
     except FileURLRetrievalError as error:
         raise RefusedError(f"{url}: Drive does not hand out the file: {_reason(error)}", hint=_HINT) from error
     except (DownloadError, requests.RequestException, KeyError) as error:
+        if _REFUSED_RANGE in str(error):
+            _forget(part.path)
         raise TransferError(f"{url}: {_reason(error)}") from error
     return Arrival(url)
+
+
+def _forget(part: Path) -> None:
+    """Drop what gdown keeps of a file: all of it, if the kill came before its renaming, or more than there is now.
+
+    The server has no byte beyond it, so gdown would ask for what is refused again and again.
+    """
+    for unfinished in part.parent.glob(f"{escape(part.name)}????????.part"):
+        unfinished.unlink()
 
 
 def _reason(error: Exception) -> str:

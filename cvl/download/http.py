@@ -151,9 +151,7 @@ def _total(response: httpx.Response, offset: int, part: Part, url: str) -> int |
         raise TransferError(
             f"{url}: expected a range, found status {response.status_code} with Content-Range `{found}`"
         )
-    journal = part.journal
-    kept = journal.validator if journal is not None and journal.url == url else None
-    if kept is not None and _validator(response) not in (kept, None):
+    if _is_of_another_version(response, part, url):
         # It ignored If-Range: these would be bytes of another version behind those that are here.
         part.discard()
         raise TransferError(f"{url}: the server's file has changed; beginning anew")
@@ -164,6 +162,17 @@ def _total(response: httpx.Response, offset: int, part: Part, url: str) -> int |
             f"{url}: asked for bytes from {offset:,} on, the server sent those from {int(match[1]):,} on"
         )
     return int(match[3])
+
+
+def _is_of_another_version(response: httpx.Response, part: Part, url: str) -> bool:
+    """Whether the answer bears another validator, of the same sort, than the one under which the part was begun."""
+    journal = part.journal
+    # Another mirror names the same bytes otherwise; a digest is held against them in the end.
+    if journal is None or journal.url != url or journal.validator is None:
+        return False
+    kept = journal.validator
+    found = response.headers.get("etag" if kept.startswith('"') else "last-modified")
+    return found is not None and found != kept
 
 
 def _receive(response: httpx.Response, part: Part, total: int | None, progress: Progress) -> int:

@@ -61,6 +61,7 @@ class Remote:
     source: str
     name: str
     urls: tuple[str, ...]
+    shard: int | None = None
     size: int | None = None
     approximate_size: int | None = None
     md5: str | None = None
@@ -222,6 +223,7 @@ def _remote(name: str, source: Source, file: File, shard: int | None, mirrors: f
         source=name,
         name=_fill(file.name, shard),
         urls=tuple(_fill(url, shard) for url in _places(file, mirrors)),
+        shard=shard,
         size=_of_shard(file.size, shard),
         approximate_size=file.approximate_size,
         md5=_of_shard(file.md5, shard),

@@ -75,6 +75,8 @@ def _from(url: str, remote: Remote, part: Part, session: Session) -> Arrived:
         except (GoneError, RefusedError, WrongContentError):
             raise
         except TransferError as error:
+            # Once the user wants to stop, what breaks is nobody's concern any more.
+            session.check_cancelled()
             failures = 1 if part.size > before else failures + 1
             wait = session.policy.wait(failures, error.retry_after)
             if wait is None:

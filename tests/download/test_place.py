@@ -78,11 +78,31 @@ def test_an_archive_is_kept_when_the_user_asks(make_session: MakeSession) -> Non
     assert not list(session.root.downloads.iterdir())
 
 
-def test_an_archive_that_cannot_be_unpacked_leaves_no_receipt_and_stays(session: Session) -> None:
-    hostile = zipped({"images/../../1.jpg": JPEG})
-    with pytest.raises(ArchiveError):
-        land(fetched(ARCHIVE), arrive(session, ARCHIVE, hostile), session)
+HOSTILE = zipped({"images/../../1.jpg": JPEG})
+
+
+def test_a_damaged_archive_that_no_digest_proves_goes_so_that_the_next_run_fetches_it(session: Session) -> None:
+    with pytest.raises(ArchiveError) as caught:
+        land(fetched(ARCHIVE), arrive(session, ARCHIVE, HOSTILE), session)
+    assert names_below(session.root.path) == []
+    assert caught.value.hint == "run the same command again to fetch it anew"
+
+
+def test_a_damaged_archive_that_is_the_publisher_s_own_stays(session: Session) -> None:
+    """Another download would bring the same bytes."""
+    proven = replace(ARCHIVE, sha256="a" * 64)
+    with pytest.raises(ArchiveError) as caught:
+        land(fetched(proven), arrive(session, proven, HOSTILE), session)
     assert names_below(session.root.path) == ["data/.cvl/archives/mine-images.zip"]
+    assert "the publisher's own bytes" in (caught.value.hint or "")
+
+
+def test_where_pictures_are_converted_those_that_are_there_stay(session: Session) -> None:
+    place = session.root.at("data/mine/images/1.jpg")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"converted by now")
+    land(fetched(replace(ARCHIVE, converts=True)), arrive(session, ARCHIVE, ZIP), session)
+    assert place.read_bytes() == b"converted by now"
 
 
 def test_our_archive_of_a_killed_run_is_unpacked_and_deleted(session: Session) -> None:

@@ -252,7 +252,7 @@ def test_half_a_stream_without_digest_or_length_is_not_taken_for_an_archive(
 ) -> None:
     whole = tarred({f"images/{number}.jpg": noise(20_000, number) for number in range(5)}, "w:gz")
     site.put(f"{HOST}/shard.tar", whole[: len(whole) // 2])
-    web.inject(Fault("*shard.tar", FaultKind.NO_CONTENT_LENGTH))
+    web.inject(Fault("*shard.tar", FaultKind.CHUNKED))
     shard = remote(f"{HOST}/shard.tar", name="shard.tar", unpack=Unpack(into="data/mine"))
     assert [type(outcome.error) for outcome in carry_out(session, shard).failed] == [ArchiveError]
     assert read_receipt(session.root, "shard.tar") is None
@@ -348,14 +348,16 @@ def test_an_interrupt_ends_the_other_files_too(session: Session, ctrl_c: None, w
 
 
 def test_leftovers_of_a_killed_run_are_swept_away(session: Session) -> None:
-    left = [session.root.at("data/mine/images/.cvl-1.jpg-1-2.tmp"), session.root.notes / ".cvl-x-1-2.tmp"]
+    left = [session.root.at("data/mine/images/.cvl-1.jpg-1-2.tmp"), session.root.receipts / ".cvl-x-1-2.tmp"]
     foreign = session.root.at("data/other/.cvl-1.jpg-1-2.tmp")
-    for path in (*left, foreign):
+    verifying = session.root.notes / ".cvl-verify.json-1-2.tmp"
+    for path in (*left, foreign, verifying):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     carry_out(session, ARCHIVE)
     assert [path.exists() for path in left] == [False, False]
     assert foreign.exists(), "nothing is swept where nothing is written"
+    assert verifying.exists(), "verification holds no lock and may be at work"
 
 
 # Lists and repositories

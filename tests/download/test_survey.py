@@ -33,6 +33,7 @@ from cvl.root import Root
 
 UNPACK = Unpack(into="data/mine", include=("images/*.jpg",))
 ARCHIVE = remote("https://host.example/images.zip", name="mine-images.zip", size=100, sha256="a" * 64, unpack=UNPACK)
+KEPT = replace(ARCHIVE, sha256=sha256(bytes(100)))
 PLAIN: dict[str, Any] = {"mine": {}}
 
 
@@ -204,6 +205,12 @@ def landed(root: Root, wanted: Remote = SINGLE, content: bytes = CONTENT) -> Pat
     return place
 
 
+def test_a_file_in_its_place_of_which_nothing_is_known_is_fetched(tree: Root) -> None:
+    """A cut instruction file would be kept for good, and the cure that verification names would cure nothing."""
+    put(tree, "data/mine/list.json", CONTENT[: len(CONTENT) // 2])
+    assert look(tree, replace(SINGLE, size=None, sha256=None)).presence is Presence.ABSENT
+
+
 @pytest.mark.parametrize(
     "known",
     [
@@ -211,9 +218,8 @@ def landed(root: Root, wanted: Remote = SINGLE, content: bytes = CONTENT) -> Pat
         replace(SINGLE, sha256=None, md5=md5(CONTENT)),
         replace(SINGLE, size=None),
         replace(SINGLE, sha256=None),
-        replace(SINGLE, size=None, sha256=None),
     ],
-    ids=["size and sha256", "size and md5", "sha256", "size", "nothing"],
+    ids=["size and sha256", "size and md5", "sha256", "size"],
 )
 def test_a_file_in_its_place_counts_if_it_is_what_is_known_of_it(tree: Root, known: Remote) -> None:
     put(tree, "data/mine/list.json", CONTENT)
@@ -279,7 +285,12 @@ def test_a_whole_repository_counts_by_its_receipt_only(tree: Root) -> None:
 
 def test_a_proven_archive_of_ours_is_to_be_unpacked(tree: Root) -> None:
     archive = put(tree, "data/.cvl/archives/mine-images.zip", bytes(100))
-    assert look(tree, ARCHIVE) == Found(Presence.ARCHIVE, 100, archive)
+    assert look(tree, KEPT) == Found(Presence.ARCHIVE, 100, archive)
+
+
+def test_a_kept_archive_of_an_older_digest_is_not_taken_for_the_new_one(tree: Root) -> None:
+    put(tree, "data/.cvl/archives/mine-images.zip", bytes(100))
+    assert look(tree, ARCHIVE).presence is Presence.ABSENT
 
 
 def test_an_unfinished_transfer_is_told_with_its_bytes(tree: Root) -> None:
@@ -288,9 +299,9 @@ def test_an_unfinished_transfer_is_told_with_its_bytes(tree: Root) -> None:
 
 
 def test_what_is_lost_is_also_told_where_an_archive_is_kept(tree: Root) -> None:
-    unpacked(tree)[0].unlink()
+    unpacked(tree, KEPT)[0].unlink()
     archive = put(tree, "data/.cvl/archives/mine-images.zip", bytes(100))
-    assert look(tree, ARCHIVE) == Found(Presence.ARCHIVE, 100, archive, lost=1)
+    assert look(tree, KEPT) == Found(Presence.ARCHIVE, 100, archive, lost=1)
 
 
 # What the user brought
@@ -331,21 +342,19 @@ def test_three_different_images_zip_are_told_apart(tree: Root, downloads: Path) 
     assert {name: found[f"{name}-images.zip"].at for name in BYTES} == places
 
 
-def test_one_images_zip_is_taken_for_its_own_source_only(tree: Root, downloads: Path) -> None:
-    brought(downloads, "images.zip", BYTES["gqa"])
+def test_one_images_zip_is_taken_for_a_source_of_its_size_only(tree: Root, downloads: Path) -> None:
+    brought(downloads, "images.zip", BYTES["vg"])
     found = look_at(tree, THREE, SOURCES, downloads=downloads)
-    assert {name: found[f"{name}-images.zip"].presence.value for name in BYTES} == {
-        "gqa": "archive",
-        "vg": "absent",
-        "lcs": "absent",
+    sizes = {name: len(content) for name, content in BYTES.items()}
+    assert {name for name in BYTES if found[f"{name}-images.zip"].presence is Presence.ARCHIVE} == {
+        name for name in BYTES if sizes[name] == sizes["vg"]
     }
 
 
 def test_files_of_equal_size_are_told_apart_by_digest(tree: Root, downloads: Path) -> None:
-    sizes = {len(content) for content in BYTES.values()}
-    assert sizes == {len(BYTES["vg"]) + number for number in (0, 2)}
-    brought(downloads, "images.zip", BYTES["vg"][:-1] + b"x")
-    assert look_at(tree, THREE, SOURCES, downloads=downloads)["vg-images.zip"].presence is Presence.ABSENT
+    brought(downloads, "a/images.zip", BYTES["vg"][:-1] + b"x")
+    right = brought(downloads, "b/images.zip", BYTES["vg"])
+    assert look_at(tree, THREE, SOURCES, downloads=downloads)["vg-images.zip"].at == right
 
 
 @pytest.mark.parametrize("name", ["images.zip", "vg-images.zip", "deep/below/images.zip"])
@@ -354,9 +363,10 @@ def test_a_file_may_be_called_as_the_address_or_as_we_call_it(tree: Root, downlo
     assert look_at(tree, THREE, SOURCES, downloads=downloads)["vg-images.zip"].at == path
 
 
-def test_a_file_under_another_name_is_not_looked_at(tree: Root, downloads: Path) -> None:
-    brought(downloads, "pictures.zip", BYTES["vg"])
-    assert look_at(tree, THREE, SOURCES, downloads=downloads)["vg-images.zip"].presence is Presence.ABSENT
+def test_a_file_of_the_right_size_may_have_any_name(tree: Root, downloads: Path) -> None:
+    """Four sources publish an `images.zip`, so renamed copies are the usual case."""
+    path = brought(downloads, "pictures of vg.zip", BYTES["vg"])
+    assert look_at(tree, THREE, SOURCES, downloads=downloads)["vg-images.zip"].at == path
 
 
 def test_the_name_of_any_mirror_will_do(tree: Root, downloads: Path) -> None:
@@ -405,7 +415,8 @@ def test_a_brought_file_goes_before_an_unfinished_transfer(tree: Root, downloads
 
 
 EXPAND = Expand(into="data/mine/images", url_field="url", count=3)
-LISTED = remote(name="mine-list.json", path="data/mine/list.json", expand=EXPAND)
+LIST = json.dumps({"0": {"url": "http://h/0"}}).encode()
+LISTED = remote(name="mine-list.json", path="data/mine/list.json", expand=EXPAND, sha256=sha256(LIST))
 
 
 def settled(root: Root, *rows: Row) -> None:
@@ -422,7 +433,7 @@ def rows(*states: State) -> tuple[Row, ...]:
 
 @pytest.fixture
 def listed(tree: Root) -> Root:
-    put(tree, "data/mine/list.json", json.dumps({"0": {"url": "http://h/0"}}).encode())
+    put(tree, "data/mine/list.json", LIST)
     return tree
 
 
@@ -493,9 +504,16 @@ ALTERNATIVE: dict[str, Any] = {
 def test_an_archive_counts_if_its_folder_was_filled_from_a_list(listed: Root) -> None:
     assert look(listed, ARCHIVE, ALTERNATIVE).presence is Presence.ABSENT
     put(listed, "data/mine/images/0.jpg", JPEG)
-    settled(listed, *rows(State.DONE, State.GONE))
+    settled(listed, *rows(State.DONE))
     found = look(listed, ARCHIVE, ALTERNATIVE)
     assert (found.presence, found.adopted) == (Presence.LANDED, True)
+
+
+def test_an_archive_is_wanted_where_a_list_had_dead_addresses(listed: Root) -> None:
+    """Most of OCR-VQA's addresses are dead: were they counted as done, the archive could never be fetched."""
+    put(listed, "data/mine/images/0.jpg", JPEG)
+    settled(listed, *rows(State.DONE, State.GONE))
+    assert look(listed, ARCHIVE, ALTERNATIVE).presence is Presence.ABSENT
 
 
 def test_an_archive_does_not_count_while_the_list_is_not_done(listed: Root) -> None:

@@ -207,7 +207,7 @@ def test_half_an_archive_from_a_server_that_says_no_length_is_no_archive(
     session: Session, site: Publisher, web: Internet
 ) -> None:
     site.put(f"{HOST}/images.zip", ZIP[: len(ZIP) // 2])
-    web.inject(Fault("*", FaultKind.NO_CONTENT_LENGTH))
+    web.inject(Fault("*", FaultKind.CHUNKED))
     with pytest.raises(WrongContentError, match="this is no whole zip file"):
         transfer(PROMISED, session)
     assert names_below(session.root.path) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from support import Cvl, contents
 
 from cvl.demo.faults import Fault, FaultKind
 from cvl.demo.internet import Internet
+from cvl.demo.world import World
 from cvl.root import Root
 
 _PATIENCE = 60.0
@@ -131,6 +133,15 @@ def kill_at(cvl: Cvl, command: str, happened: Callable[[], bool]) -> None:
     wait_until(happened, process)
     send(process, signal.SIGKILL)
     finish(process)
+
+
+def test_killed_between_the_last_byte_from_drive_and_its_renaming(cvl: Cvl, tree: Root, world: World) -> None:
+    """gdown's unfinished file is then a whole one, and the server has nothing to send beyond it."""
+    whole = world.path("gdrive://1FxB2Nw-vWUcTUSI_dBpPIykb-uGYoEqV")
+    tree.downloads.mkdir(parents=True)
+    shutil.copyfile(whole, tree.downloads / "webdata-wikiart.zip.partabcdefgh.part")
+    assert cvl("fetch", "webdata").code == 0
+    assert leftovers(tree) == []
 
 
 def test_what_a_killed_run_left_half_written_is_removed_by_the_next(cvl: Cvl, tree: Root) -> None:

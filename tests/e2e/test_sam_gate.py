@@ -76,17 +76,18 @@ def test_three_shards_are_three_shards(cvl: Cvl, tree: Root, internet: Internet,
 
 @pytest.mark.usefixtures("links")
 @pytest.mark.parametrize(
-    ("shards", "said", "hint"),
+    ("shards", "said"),
     [
-        ("0-60", "no source that you named has shard 51-60", "sam has 0-50"),
-        ("sam=51", "`sam` has no shard 51", "its shards are 0-50"),
-        ("5-2", "--shards 5-2: the range 5-2 runs backwards", "write --shards 0-50, or --shards sam=0-2"),
-        ("coco=0", "--shards names `coco`, which is not sharded or not asked for", "sam has 0-50"),
+        ("0-60", ("shard 51-60", "hint: sam has 0-50")),
+        ("sam=51", ("shard 51", "hint: sam has 0-50")),
+        ("5-2", ("--shards 5-2: ", "5-2 runs backwards", "hint: write --shards 0-50, or --shards sam=0-2")),
+        ("coco=0", ("--shards", "`coco`", "is not sharded", "hint: sam has 0-50")),
     ],
 )
-def test_shards_that_do_not_exist_are_refused(cvl: Cvl, internet: Internet, shards: str, said: str, hint: str) -> None:
+def test_shards_that_do_not_exist_are_refused(cvl: Cvl, internet: Internet, shards: str, said: tuple[str, ...]) -> None:
     done = cvl("fetch", "sam", "--shards", shards)
-    assert (done.code, done.stderr) == (2, f"error: {said}\n\nhint: {hint}\n")
+    assert (done.code, done.stdout) == (2, "")
+    assert [words for words in said if words not in done.stderr] == []
     assert internet.exchanges == []
 
 

@@ -70,3 +70,8 @@ def test_any_list_of_ranges_means_the_union_of_them(ranges: list[tuple[int, int]
     union = {number for first, length in ranges for number in range(first, first + length + 1)}
     assert set(parse_shards(text)) == union
     assert parse_shards(format_shards(parse_shards(text))) == parse_shards(text)
+
+
+def test_a_slip_does_not_fill_the_memory() -> None:
+    with pytest.raises(ValueError, match="9999999999 is beyond the largest shard number"):
+        parse_shards("0-9999999999")

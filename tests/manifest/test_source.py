@@ -386,3 +386,16 @@ class TestShardedFiles:
         error = refused(path, SHARDED.replace('unpack = { into = "data/mine" }', 'path = "data/mine.zip"'))
         assert "every shard would land in the same place" in str(error)
         assert "give it `unpack`" in error.mend
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["../../precious", "a/b", "", ".hidden", "two words"])
+    def test_an_instruction_files_name_is_a_file_name_too(self, path: Path, name: str) -> None:
+        """Its index lies in a folder of that name: a name that climbs out would reach the user's own files."""
+        error = refused(path, f'title = "T"\n[[annotations]]\nname = "{name}"\npath = "data/mine/a.json"\n')
+        assert error.key == "annotations[0].name"
+        assert "letters, digits" in error.mend
+
+    def test_an_archive_of_which_nothing_is_wanted_is_refused(self, path: Path) -> None:
+        error = refused(path, FILE + 'unpack = { into = "data/mine", include = [] }\n')
+        assert error.key == "files[0].unpack.include"

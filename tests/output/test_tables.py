@@ -74,6 +74,24 @@ def test_every_kind_of_source_can_be_shown_in_full(
     assert all(file.url in out for file in catalog.sources[name].files)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sam", "gate: visit https://ai.meta.com/datasets/segment-anything-downloads/: accept the licence there"),
+        ("sam", "(--mirror hub-backup: a re-upload whose licence status is unclear)"),
+        ("coco", "mirror: https://s3.amazonaws.com/images.cocodataset.org/zips/train2017.zip (used by itself"),
+        ("ocrvqa", "alternative: --alternative ocrvqa=urls: "),
+        ("vflan", "link: data/allava/allava_vflan/images/images_191task_1k → data/vflan/images_191task_1k"),
+    ],
+)
+def test_a_source_in_full_tells_of_its_gate_and_of_other_ways(
+    catalog: Catalog, tree: Root, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    (status,) = source_status(catalog, tree, (name,))
+    tables.print_source(catalog.sources[name], status)
+    assert said in capsys.readouterr().out
+
+
 def step(remote: Remote, action: Action, left: int | None) -> Step:
     return Step(remote, action, Found(Presence.ABSENT), left)
 

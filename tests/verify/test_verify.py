@@ -111,9 +111,11 @@ def test_a_truncated_instruction_file_is_a_problem_and_no_end(complete: Root, ca
 def test_an_instruction_file_of_another_length_is_a_problem(complete: Root, catalog: Catalog, world: World) -> None:
     records = json.loads(complete.at(MIX).read_bytes())
     complete.at(MIX).write_text(json.dumps(records[:-2]))
-    (problem,) = verify(catalog, complete).problems
+    report = verify(catalog, complete)
+    (problem,) = report.problems
     assert problem.kind is Kind.WRONG_RECORD_COUNT
     assert problem.detail == f"expected {len(records)} records, found {len(records) - 2}"
+    assert report.stages == {1: True, 2: True, 3: False}
 
 
 def test_a_picture_that_is_no_jpeg_keeps_a_stage_from_being_ready(complete: Root, catalog: Catalog) -> None:
@@ -151,6 +153,17 @@ def test_skipped_numbers_are_those_of_the_records_whose_picture_is_gone(complete
     records = json.loads(complete.at(MIX).read_bytes())
     gone = {number for number, record in enumerate(records) if record.get("image", "").startswith("textvqa/")}
     assert read_skiplist(complete.skiplist)["llava665k"].numbers() == gone
+
+
+def test_an_answer_that_cannot_be_kept_is_given_all_the_same(complete: Root, catalog: Catalog) -> None:
+    """As on a shared disk that the user cannot write; here a folder stands where the report would."""
+    complete.report.unlink()
+    complete.report.mkdir()
+    told: list[Event] = []
+    assert verify(catalog, complete, None, told.append).problems == ()
+    notes = [event.text for event in told if event.kind is EventKind.NOTE]
+    assert len(notes) == 1
+    assert notes[0].startswith("the report and the skip list could not be kept: ")
 
 
 def test_progress_tells_of_every_instruction_file(complete: Root, catalog: Catalog) -> None:

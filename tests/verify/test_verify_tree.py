@@ -58,10 +58,19 @@ def test_a_path_that_climbs_is_never_there(tmp_path: Path, path: str) -> None:
     assert not Tree(tmp_path / "root").has_file(path)
 
 
-def test_counts_go_through_folders_and_links_to_folders(tmp_path: Path) -> None:
-    put(tmp_path, "data/lcs/00000/1.jpg", "data/lcs/00001/2.jpg", "data/lcs/3.jpg", "elsewhere/4.jpg")
-    (tmp_path / "data/lcs/more").symlink_to(tmp_path / "elsewhere")
-    assert Tree(tmp_path).count("data/lcs", ".jpg") == 4
+def test_counts_go_through_folders_and_not_through_links_to_folders(tmp_path: Path) -> None:
+    put(tmp_path, "data/lcs/00000/1.jpg", "data/lcs/00001/2.jpg", "data/lcs/3.jpg")
+    (tmp_path / "data/lcs/circle").symlink_to("..")
+    assert Tree(tmp_path).count("data/lcs", ".jpg") == 3
+
+
+def test_a_folder_that_is_a_link_itself_is_counted(tmp_path: Path) -> None:
+    put(tmp_path, "shared/00000/1.jpg", "shared/2.jpg")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/lcs").symlink_to(tmp_path / "shared")
+    tree = Tree(tmp_path)
+    assert tree.count("data/lcs", ".jpg") == 2
+    assert tree.has_file("data/lcs/00000/1.jpg")
 
 
 def test_counts_are_of_one_suffix_or_of_all(tmp_path: Path) -> None:
