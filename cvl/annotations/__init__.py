@@ -4,8 +4,8 @@
 be wrong with a record.
 """
 
-from cvl.annotations.build import Progress, build_index, index_of
+from cvl.annotations.build import build_index, index_of
 from cvl.annotations.index import AnnotationFile, Index, open_index
 from cvl.annotations.records import FATAL, Problem
 
-__all__ = ["FATAL", "AnnotationFile", "Index", "Problem", "Progress", "build_index", "index_of", "open_index"]
+__all__ = ["FATAL", "AnnotationFile", "Index", "Problem", "build_index", "index_of", "open_index"]

@@ -10,7 +10,7 @@ import json
 import mmap
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,8 @@ from cvl.annotations.scanner import AGAIN, Buffer, spans
 from cvl.annotations.words import words_in
 from cvl.annotations.writer import ColumnWriter, publish
 from cvl.errors import AnnotationError
+from cvl.events import Progress
 from cvl.files import disk_errors
-
-Progress = Callable[[int, int], None]
-"""Is told, every megabyte or so, how many bytes of the instruction file are read, and of how many."""
 
 _TURNS_MAX = np.iinfo(np.uint16).max
 

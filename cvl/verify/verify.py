@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from cvl.annotations import AnnotationFile, index_of
 from cvl.errors import AnnotationError, DiskError, UsageError
-from cvl.events import Event, EventKind, Reporter, silent
+from cvl.events import Event, EventKind, Progress, Reporter, silent
 from cvl.files import disk_errors, write_atomically
 from cvl.manifest import STAGES, Annotation, Catalog
 from cvl.root import Root
@@ -100,8 +99,8 @@ class _References:
         bring = fetchable(self._tree, self._catalog.sources[source])
         return f"cvl fetch {source}" if bring else f"put the file at {path}"
 
-    def _progress(self, name: str, source: str) -> Callable[[int, int], None]:
-        def progress(done: int, total: int) -> None:
+    def _progress(self, name: str, source: str) -> Progress:
+        def progress(done: int, total: int | None) -> None:
             self._report(Event(EventKind.PROGRESS, name, source, done, total))
 
         return progress

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -366,6 +367,38 @@ def test_beyond_the_end_416_means_another_file(get: Get, part: Part, published: 
     assert part.size == 0
     get()
     assert part.path.read_bytes() == CONTENT
+
+
+class _Deaf(BaseHTTPRequestHandler):
+    """A server that has a new version of the file and does not listen to If-Range."""
+
+    def do_GET(self) -> None:
+        new = bytes(SIZE)
+        start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        self.send_header("ETag", '"new"')
+        self.send_header("Content-Length", str(SIZE - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{SIZE - 1}/{SIZE}")
+        self.end_headers()
+        self.wfile.write(new[start:])
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_server_that_ignores_if_range_does_not_splice_two_versions(part: Part) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Deaf) as server, httpx.Client(trust_env=False) as client:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/file.bin"
+        part.begin(Journal(url, '"old"'))
+        part.path.write_bytes(CONTENT[:CUT])
+        with pytest.raises(TransferError, match="the server's file has changed"):
+            download(client, Address(url), part, nothing)
+        assert part.size == 0
+        download(client, Address(url), part, nothing)
+        server.shutdown()
+    assert part.path.read_bytes() == bytes(SIZE)
 
 
 # Lengths and encodings
