@@ -14,7 +14,7 @@ from support import Cvl, is_personal
 
 from cvl.demo.internet import Internet
 from cvl.demo.manifests import write_manifests
-from cvl.demo.world import World, build_world
+from cvl.demo.miniature import World, build_world
 from cvl.manifest import Catalog, load_catalog
 from cvl.root import Root
 

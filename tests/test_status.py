@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import traces
 
-from cvl.demo.world import World
+from cvl.demo.miniature import World
 from cvl.errors import UsageError
 from cvl.manifest import Annotation, Catalog, Source
 from cvl.root import Root

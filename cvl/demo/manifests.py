@@ -13,8 +13,8 @@ from typing import Any
 
 import tomli_w
 
-from cvl.demo.facts import FileFacts
-from cvl.demo.world import World
+from cvl.demo.miniature import World
+from cvl.demo.miniature.facts import FileFacts
 from cvl.manifest import parse_shards, shipped_manifests
 
 Table = dict[str, Any]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cvl.demo.internet import Internet
 from cvl.demo.manifests import write_manifests
-from cvl.demo.world import build_world
+from cvl.demo.miniature import build_world
 from cvl.output.screen import Screen
 from cvl.root import Root
 

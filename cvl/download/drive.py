@@ -6,8 +6,12 @@ goes on with it after a kill.
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cvl.download.http import Arrival
 from cvl.download.part import Journal, Part
@@ -17,9 +21,10 @@ from cvl.events import Progress
 
 _TIMEOUT = (20.0, 60.0)
 _REFUSED_RANGE = "did not honor the requested byte range"
+_COOKIES = "~/.cache/gdown/cookies.txt"
 _HINT = (
     "Drive limits how often a file is fetched: wait some hours, put the cookies of a signed-in account into "
-    "~/.cache/gdown/cookies.txt, or download it in a browser and name its folder with --from"
+    f"{_COOKIES}, or download it in a browser and name its folder with --from"
 )
 
 
@@ -39,15 +44,17 @@ def fetch(url: str, part: Part, session: Session, progress: Progress) -> Arrival
     # gdown takes a file at the output's name for the finished one, so what is no proven whole must go.
     part.begin(Journal(url, None))
     try:
-        gdown.download(
-            id=file_id,
-            output=str(part.path),
-            quiet=True,
-            resume=True,
-            timeout=_TIMEOUT,
-            progress=progress,
-            cancel=session.cancel,
-        )
+        with _cookies() as cookies:
+            gdown.download(
+                id=file_id,
+                output=str(part.path),
+                quiet=True,
+                resume=True,
+                cookies_file=str(cookies),
+                timeout=_TIMEOUT,
+                progress=progress,
+                cancel=session.cancel,
+            )
     except DownloadCancelled as error:
         raise Cancelled("stopped; what is done stays done", hint="run the same command again to go on") from error
     except FileURLRetrievalError as error:
@@ -57,6 +64,21 @@ def fetch(url: str, part: Part, session: Session, progress: Progress) -> Arrival
             _forget(part.path)
         raise TransferError(f"{url}: {_reason(error)}") from error
     return Arrival(url)
+
+
+@contextmanager
+def _cookies() -> Iterator[Path]:
+    """A copy of the user's cookies for one transfer.
+
+    gdown writes the file anew after every answer: of transfers side by side, one would find the other's half done and
+    begin an empty one, and the user's account would be gone from it.
+    """
+    own = Path(_COOKIES).expanduser()
+    with TemporaryDirectory(prefix="cvl-") as folder:
+        copy = Path(folder) / own.name
+        if own.is_file():
+            shutil.copyfile(own, copy)
+        yield copy
 
 
 def _forget(part: Path) -> None:

@@ -120,7 +120,7 @@ def destination(name: str, spec: Unpack) -> str:
     if "\\" in name or "\0" in name or path.name == ".." or (leaves and not spec.flatten):
         raise ArchiveError(f"the member `{name}` would land outside of its folder")
     parts = path.parts[-1:] if spec.flatten else path.parts[spec.strip :]
-    if not parts:
+    if not parts or not path.name:
         raise ArchiveError(f"nothing is left of the member `{name}` after {spec.strip} leading folders are dropped")
     return "/".join(parts)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cvl.demo.manifests import miniature, write_manifests
-from cvl.demo.world import World
+from cvl.demo.miniature import World
 from cvl.manifest import Catalog, File, load_catalog, shipped_manifests
 
 NUMBERS = {"size", "approximate_size", "md5", "sha256", "members", "count", "records"}

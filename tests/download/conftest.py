@@ -14,7 +14,7 @@ from fetching import MakeSession, Told
 from huggingface_hub import close_session
 
 from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.http import make_client
 from cvl.download.lock import Lock
 from cvl.download.policy import Policy

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gdown
 import pytest
 from fetching import JPEG, MakeSession, Told, names_below, noise, remote, sha256, zipped
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.part import Journal, Part
 from cvl.download.session import Session
 from cvl.download.transfer import transfer
@@ -27,12 +29,10 @@ FILES = "https://drive.usercontent.google.com/*"
 
 
 @pytest.fixture(autouse=True)
-def published(site: Publisher, web: Internet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def published(site: Publisher, web: Internet, monkeypatch: pytest.MonkeyPatch) -> None:
     site.put(URL, ZIP, name="wikiart.zip")
     # The package has a function of the module's name.
-    gdown_download = importlib.import_module("gdown.download")
-    monkeypatch.setattr(gdown_download, "DEFAULT_COOKIES_FILE", str(tmp_path / "cookies.txt"))
-    monkeypatch.setattr(gdown_download, "CHUNK_SIZE", 10_000)
+    monkeypatch.setattr(importlib.import_module("gdown.download"), "CHUNK_SIZE", 10_000)
 
 
 def asked(web: Internet) -> list[str | None]:
@@ -169,6 +169,53 @@ def test_a_wish_to_stop_before_the_first_byte_asks_nothing(make_session: MakeSes
     with pytest.raises(Cancelled, match="what is done stays done"):
         transfer(WANTED, make_session(cancel=cancel))
     assert web.exchanges == []
+
+
+@pytest.mark.parametrize("excess", [0, 10])
+def test_what_a_kill_left_whole_or_too_long_does_not_stop_the_next_run(
+    session: Session, web: Internet, excess: int
+) -> None:
+    unfinished(session, ZIP + bytes(excess))
+    assert transfer(WANTED, session).path.read_bytes() == ZIP
+    assert names_below(session.root.path) == ["data/.cvl/downloads/mine-wikiart.zip.part"]
+
+
+COOKIES = "# Netscape HTTP Cookie File\n.google.com\tTRUE\t/\tTRUE\t2147483647\tSID\tsigned-in\n"
+
+
+def test_the_user_s_cookies_are_used_and_left_as_they_are(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / ".cache" / "gdown" / "cookies.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text(COOKIES)
+    shown: list[str] = []
+
+    def download(**arguments: Any) -> Any:
+        shown.append(Path(arguments["cookies_file"]).read_text())
+        return original(**arguments)
+
+    original = gdown.download
+    monkeypatch.setattr(gdown, "download", download)
+    assert transfer(WANTED, session).path.read_bytes() == ZIP
+    assert shown == [COOKIES]
+    assert own.read_text() == COOKIES
+
+
+def test_no_cookies_are_kept_where_the_user_has_none(session: Session, tmp_path: Path) -> None:
+    transfer(WANTED, session)
+    assert not (tmp_path / ".cache").exists()
+
+
+def test_files_that_come_side_by_side_do_not_spoil_each_other_s_cookies(session: Session, site: Publisher) -> None:
+    # gdown would warn of it, and warnings are errors here.
+    ids = [f"{letter}" * 33 for letter in "abcdefgh"]
+    for file_id in ids:
+        site.put(f"gdrive://{file_id}", ZIP, name="x.zip")
+    many = [replace(WANTED, name=f"{file_id}.zip", urls=(f"gdrive://{file_id}",)) for file_id in ids]
+    with ThreadPoolExecutor(8) as pool:
+        arrived = list(pool.map(lambda wanted: transfer(wanted, session), many))
+    assert all(each.path.read_bytes() == ZIP for each in arrived)
 
 
 def test_a_mirror_stands_in_for_a_used_up_quota(session: Session, site: Publisher, web: Internet) -> None:

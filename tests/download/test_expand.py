@@ -15,9 +15,8 @@ from fetching import GIF, HOST, JPEG, PAGE, MakeSession, Told, names_below, remo
 from support import traces
 
 import cvl
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.expand import Expanded, expand, ledger_path
 from cvl.download.ledger import Row, State, read_ledger
 from cvl.download.policy import Policy

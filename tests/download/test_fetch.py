@@ -18,10 +18,9 @@ from fetching import HOST, Told, names_below, noise, sha256
 from huggingface_hub import close_session
 from support import Cvl, contents, traces
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
-from cvl.demo.world import World
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature import World
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.fetch import Options, Prepared, execute, prepare
 from cvl.download.lock import Lock
 from cvl.download.plan import Action

@@ -21,9 +21,8 @@ from fetching import HOST, PAGE, noise, sha256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.http import Address, Arrival, download, looks_like_html, make_client, retry_after, translated
 from cvl.download.part import Journal, Part
 from cvl.errors import Cancelled, GoneError, RefusedError, TransferError, WrongContentError

@@ -10,10 +10,9 @@ import pytest
 from fetching import JPEG, MakeSession, noise, remote, sha256, zipped
 from huggingface_hub import HfApi, RepoFile, close_session
 
-from cvl.demo import hub as stand_in
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.internet import hub as stand_in
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.hub import list_snapshot
 from cvl.download.lock import Seen
 from cvl.download.part import Journal, Part

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cvl.demo.signed import links_file, signed_link
+from cvl.demo.internet.signed import links_file, signed_link
 from cvl.download.links import LinkList, check_links, read_links
 from cvl.errors import EXIT_USAGE, GateError
 from cvl.manifest import Gate

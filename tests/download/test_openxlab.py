@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from fetching import JPEG, MakeSession, names_below, remote, sha256, tarred
 
-from cvl.demo.publish import Publisher
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.part import Journal, Part
 from cvl.download.session import Session
 from cvl.download.transfer import transfer

@@ -24,9 +24,8 @@ from filelock import FileLock
 from support import contents, traces
 
 import cvl
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.lock import Seen
 from cvl.download.part import Part
 from cvl.download.plan import Action, Plan, plan

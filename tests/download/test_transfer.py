@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from fetching import HOST, JPEG, PAGE, MakeSession, Told, md5, names_below, noise, remote, sha256, tarred, zipped
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.publish import Publisher
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature.publish import Publisher
 from cvl.download.links import LinkList
 from cvl.download.part import Journal, Part
 from cvl.download.policy import Policy

@@ -7,9 +7,8 @@ import json
 import pytest
 from support import Cvl
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.world import World
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature import World
 from cvl.root import Root
 
 COCO = "*train2017.zip"

@@ -9,7 +9,7 @@ import pytest
 from support import Cvl, contents, traces
 
 from cvl.demo.internet import Internet
-from cvl.demo.world import World
+from cvl.demo.miniature import World
 from cvl.root import Root
 
 BROUGHT = {

@@ -14,9 +14,8 @@ from contextlib import suppress
 import pytest
 from support import Cvl, contents
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
-from cvl.demo.world import World
+from cvl.demo.internet import Fault, FaultKind, Internet
+from cvl.demo.miniature import World
 from cvl.root import Root
 
 _PATIENCE = 60.0

@@ -8,8 +8,7 @@ import shutil
 import pytest
 from support import Cvl, contents
 
-from cvl.demo.faults import Fault, FaultKind
-from cvl.demo.internet import Internet
+from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.root import Root
 
 MIX = "data/llava/llava_v1_5_mix665k.json"

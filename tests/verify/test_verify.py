@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cvl.demo.world import World
+from cvl.demo.miniature import World
 from cvl.errors import UsageError
 from cvl.events import Event, EventKind
 from cvl.manifest import Annotation, Catalog, Source
