@@ -6,19 +6,21 @@ Whatever a command needs is imported when it runs, so that `cvl --help` answers 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from contextlib import nullcontext
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from cvl import __version__
+from cvl import __version__, options
 from cvl.errors import EXIT_FAILED, EXIT_PROBLEMS, Cancelled, CvlError, DiskError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cvl.manifest import Catalog
 
 app = typer.Typer(
@@ -33,23 +35,9 @@ app = typer.Typer(
     "130 cancelled.",
 )
 
-RootOption = Annotated[
-    Path,
-    typer.Option("--root", envvar="CVL_ROOT", help="The tree's root, the document's ShareGPT4V/.", show_default=True),
-]
-ManifestsOption = Annotated[
-    Path | None,
-    typer.Option("--manifests", envvar="CVL_MANIFESTS", help="A folder of your own manifests, laid over ours by name."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
-StageOption = Annotated[int | None, typer.Option("--stage", help="Only what this stage needs: 1, 2 or 3.")]
-JobsOption = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes to use; default: one a core.")]
-
-DEFAULT_ROOT = Path("ShareGPT4V")
-
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def _version(version: options.Version = False) -> None:
     if version:
         typer.echo(f"cvl {__version__}")
         raise typer.Exit
@@ -57,10 +45,10 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 @app.command()
 def sources(
-    names: Annotated[list[str] | None, typer.Argument(help="Sources; all if none is named.", metavar="NAME")] = None,
-    root: RootOption = DEFAULT_ROOT,
-    manifests: ManifestsOption = None,
-    as_json: JsonOption = False,
+    names: options.Listed = None,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
 ) -> None:
     """List the sources: files, bytes, licence, what each asks of you, what is already here; named ones in full."""
     from cvl.manifest import load_catalog
@@ -82,49 +70,23 @@ def sources(
 
 @app.command()
 def fetch(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Sources, or `all` for everything that the stages need.", metavar="NAME"),
-    ] = None,
-    shards: Annotated[
-        list[str] | None, typer.Option("--shards", help="Shards of sharded sources, inclusive: 0-50, or sam=0-2.")
-    ] = None,
-    stage: StageOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; move and write nothing.")] = False,
-    downloads: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            exists=True,
-            file_okay=False,
-            help="A folder of files that you downloaded yourself; they are used in place.",
-        ),
-    ] = None,
-    sam_links: Annotated[
-        Path | None,
-        typer.Option("--sam-links", envvar="CVL_SAM_LINKS", help="Meta's list of links; default: ROOT/sam-links.txt."),
-    ] = None,
-    skip_gated: Annotated[
-        bool, typer.Option("--skip-gated", help="Go on without sources that ask something first.")
-    ] = False,
-    mirrors: Annotated[
-        list[str] | None, typer.Option("--mirror", help="Use this opt-in mirror, before all else.")
-    ] = None,
-    alternatives: Annotated[
-        list[str] | None, typer.Option("--alternative", help="Other bytes for a source: ocrvqa=urls.")
-    ] = None,
-    accept_digest: Annotated[
-        bool, typer.Option("--accept-digest", help="Take files whose single-source digest differs at the right size.")
-    ] = False,
-    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Keep archives after unpacking them.")] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask addresses again that were given up for good.")
-    ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Files in flight at once.")] = 4,
-    retries: Annotated[int, typer.Option("--retries", min=1, help="Failures in a row before a file is given up.")] = 5,
-    root: RootOption = DEFAULT_ROOT,
-    manifests: ManifestsOption = None,
-    as_json: JsonOption = False,
+    names: options.Fetched = None,
+    shards: options.Shards = None,
+    stage: options.Stage = None,
+    dry_run: options.PlanOnly = False,
+    downloads: options.Downloads = None,
+    sam_links: options.SamLinks = None,
+    skip_gated: options.SkipGated = False,
+    mirrors: options.Mirrors = None,
+    alternatives: options.Alternatives = None,
+    accept_digest: options.AcceptDigest = False,
+    keep_archives: options.KeepArchives = False,
+    retry_failed: options.RetryFailed = False,
+    jobs: options.InFlight = 4,
+    retries: options.Retries = 5,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
 ) -> None:
     """Download, check and unpack sources into the tree. Safe to stop and to run again.
 
@@ -138,19 +100,14 @@ def fetch(
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
     from cvl.output.progress import reporter
-    from cvl.output.tables import print_fetched, print_plan, print_skipped
+    from cvl.output.tables import plain_result, print_fetched, print_plan, print_skipped
     from cvl.root import Root
 
-    catalog = load_catalog(manifests)
+    catalog, tree = load_catalog(manifests), Root(root)
     chosen = tuple(names or ())
-    request = Request(
-        names=chosen,
-        stage=stage,
-        shards=_shards(shards or []),
-        alternatives=dict(_alternative(text, chosen, catalog) for text in alternatives or []),
-        mirrors=frozenset(mirrors or ()),
-    )
-    options = Options(
+    others = dict(_alternative(text, chosen, catalog) for text in alternatives or [])
+    request = Request(chosen, stage, _shards(shards or []), others, frozenset(mirrors or ()))
+    how = Options(
         jobs=jobs,
         sam_links=sam_links,
         downloads=downloads,
@@ -160,32 +117,27 @@ def fetch(
         retry_failed=retry_failed,
         policy=Policy(attempts=retries),
     )
-    prepared = prepare(catalog, Root(root), request, options)
+    prepared = prepare(catalog, tree, request, how)
     if dry_run:
         print_skipped(prepared.skipped)
         print_json(prepared.plan) if as_json else print_plan(prepared.plan)
         return
     with reporter(as_json=as_json, total=prepared.plan.transfer_bytes) as report:
-        result = execute(prepared, catalog, Root(root), options, report=report)
-    if as_json:
-        print_json({"kind": "result", "result": result, "bytes": result.bytes, "failed": len(result.failed)})
-    else:
-        print_fetched(result)
+        result = execute(prepared, catalog, tree, how, report=report)
+    print_json(plain_result(result)) if as_json else print_fetched(result)
     if result.failed or result.link_errors:
         raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def convert(
-    names: Annotated[list[str], typer.Argument(help="Sources whose pictures are to become JPEGs.", metavar="NAME")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
-    remove_originals: Annotated[
-        bool, typer.Option("--remove-originals", help="Delete originals whose JPEG is whole.")
-    ] = False,
-    jobs: JobsOption = None,
-    root: RootOption = DEFAULT_ROOT,
-    manifests: ManifestsOption = None,
-    as_json: JsonOption = False,
+    names: options.Converted,
+    dry_run: options.LookOnly = False,
+    remove_originals: options.RemoveOriginals = False,
+    jobs: options.Processes = None,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
 ) -> None:
     """Turn whatever is not a real JPEG into one: first frame, RGB, quality 95, judged by content.
 
@@ -225,10 +177,10 @@ def convert(
 
 @app.command("verify-layout")
 def verify_layout(
-    stage: StageOption = None,
-    root: RootOption = DEFAULT_ROOT,
-    manifests: ManifestsOption = None,
-    as_json: JsonOption = False,
+    stage: options.Stage = None,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
 ) -> None:
     """Prove that the tree is complete: every folder, and every picture that an instruction file names.
 
@@ -247,11 +199,14 @@ def verify_layout(
         outcome = verify(catalog, Root(root), stage, report)
     print_json(outcome) if as_json else print_report(outcome)
     if outcome.problems:
+        _remind(root, manifests)
         raise typer.Exit(EXIT_PROBLEMS)
 
 
 @app.command()
-def status(root: RootOption = DEFAULT_ROOT, manifests: ManifestsOption = None, as_json: JsonOption = False) -> None:
+def status(
+    root: options.Root = options.DEFAULT_ROOT, manifests: options.Manifests = None, as_json: options.Json = False
+) -> None:
     """Show where the whole journey stands, and what to type next."""
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
@@ -261,15 +216,15 @@ def status(root: RootOption = DEFAULT_ROOT, manifests: ManifestsOption = None, a
 
     current = status_of(load_catalog(manifests), Root(root))
     print_json(current) if as_json else print_status(current)
+    if current.next_command:
+        _remind(root, manifests)
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the miniature lives; run again, it goes on.")] = Path(
-        "cvl-demo"
-    ),
-    record: Annotated[Path | None, typer.Option("--record", help="Keep a picture of the terminal, as SVG.")] = None,
-    as_json: JsonOption = False,
+    folder: options.Folder = options.DEFAULT_DEMO,
+    record: options.Record = None,
+    as_json: options.Json = False,
 ) -> None:
     """Walk the whole journey on a miniature of every source, served on this machine.
 
@@ -285,6 +240,17 @@ def demo(
         ) from error
 
     raise typer.Exit(run_demo(folder, record, as_json=as_json))
+
+
+def _remind(root: Path, manifests: Path | None) -> None:
+    """Commands that were just printed name no tree: who typed where it is must type it again."""
+    from cvl.output.console import print_hint
+
+    typed = [("--root", "CVL_ROOT", root if root != options.DEFAULT_ROOT else None)]
+    typed.append(("--manifests", "CVL_MANIFESTS", manifests))
+    words = [f"{option} {shlex.quote(str(path))}" for option, name, path in typed if path and name not in os.environ]
+    if words:
+        print_hint(f"add {' '.join(words)} to these commands")
 
 
 def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:

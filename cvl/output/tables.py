@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -116,6 +117,11 @@ def print_fetched(result: Result) -> None:
     done = len(result.outcomes) - len(result.failed)
     stdout().print(f"{done} files fetched ({gigabytes(result.bytes)}), {result.kept} were here already{links}")
     _print_failures(result)
+
+
+def plain_result(result: Result) -> dict[str, Any]:
+    """What a fetch did, as the last of its JSON lines."""
+    return {"kind": "result", "result": result, "bytes": result.bytes, "failed": len(result.failed)}
 
 
 def _print_failures(result: Result) -> None:

@@ -51,10 +51,15 @@ def web(site: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @pytest.fixture
 def client(web: Internet) -> Iterator[httpx.Client]:
-    """A client as fetches use it, except that it does not wait long for a server that says nothing."""
+    """A client as fetches use it."""
     with make_client(8) as client:
-        client.timeout = httpx.Timeout(0.5, connect=5, pool=None)
         yield client
+
+
+@pytest.fixture
+def impatient(client: httpx.Client) -> None:
+    """The client gives up soon on a server that says nothing."""
+    client.timeout = httpx.Timeout(1, connect=20, pool=None)
 
 
 @pytest.fixture

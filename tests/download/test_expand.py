@@ -173,6 +173,7 @@ def test_what_is_gone_is_tried_again_when_the_user_asks(
     assert counted(expand(LISTED, make_session(retry_failed=True))) == (5, 0, 0)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", [FaultKind.TRUNCATE, FaultKind.RESET, FaultKind.STALL])
 def test_a_broken_transfer_is_tried_again(session: Session, entries: Entries, web: Internet, kind: FaultKind) -> None:
     web.inject(Fault("*014003199X*", kind, after=20))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fetching import HOST, Told, names_below, noise, sha256
+from fetching import HOST, Told, names_below, noise, sha256, until
 from huggingface_hub import close_session
 from support import Cvl, contents, traces
 
@@ -41,6 +40,7 @@ def online(internet: Internet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     for name, value in internet.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HF_TOKEN", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
     close_session()
     yield internet
@@ -373,10 +373,14 @@ def command(site: Publisher, web: Internet, tmp_path: Path, tree: Root) -> Cvl:
     return Cvl(tmp_path, web.environment() | {"CVL_ROOT": str(tree.path), "CVL_MANIFESTS": str(own)})
 
 
-def until(condition: Callable[[], bool]) -> None:
-    tick = threading.Event()
-    while not condition():
-        tick.wait(0.01)
+@contextmanager
+def started(command: Cvl, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command at work, which is killed at the end."""
+    with command.start(*arguments) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def until_it_waits(process: subprocess.Popen[str]) -> None:
@@ -389,13 +393,12 @@ def until_it_waits(process: subprocess.Popen[str]) -> None:
 
 def test_two_commands_on_one_tree_move_every_byte_once(command: Cvl, tree: Root, web: Internet) -> None:
     web.inject(Fault("*", FaultKind.STALL, after=1_000_000))
-    with command.start("fetch", "mine") as first:
+    with started(command, "fetch", "mine") as first:
         until(lambda: web.body_bytes() >= 1_000_000)
-        with command.start("fetch", "mine") as second:
+        with started(command, "fetch", "mine") as second:
             until_it_waits(second)
-            first.send_signal(signal.SIGKILL)
-            first.wait()
-            _, said = second.communicate()
+            first.kill()
+            _, said = second.communicate(timeout=60)
     assert second.returncode == 0, said
     assert tree.at("data/mine/big.bin").read_bytes() == BIG
     assert [exchange.status for exchange in web.exchanges] == [200, 206]
@@ -406,9 +409,8 @@ def test_two_commands_on_one_tree_move_every_byte_once(command: Cvl, tree: Root,
 def test_a_killed_command_goes_on_where_it_was_killed(command: Cvl, tree: Root, web: Internet, after: int) -> None:
     web.inject(Fault("*", FaultKind.STALL, after=after))
     part = tree.downloads / "big.bin.part"
-    with command.start("fetch", "mine") as process:
+    with started(command, "fetch", "mine"):
         until(lambda: part.exists() and part.stat().st_size == after)
-        process.send_signal(signal.SIGKILL)
     assert command("fetch", "mine").code == 0
     assert tree.at("data/mine/big.bin").read_bytes() == BIG
     assert web.exchanges[-1].range == f"bytes={after}-"

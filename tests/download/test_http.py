@@ -132,6 +132,7 @@ def test_headers_are_sent_along(client: httpx.Client, part: Part, site: Publishe
 # What breaks in the middle
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", [FaultKind.TRUNCATE, FaultKind.RESET, FaultKind.STALL])
 def test_a_cut_is_an_error_and_what_came_is_a_prefix(get: Get, part: Part, web: Internet, kind: FaultKind) -> None:
     web.inject(Fault("*", kind, after=CUT))

@@ -295,3 +295,19 @@ def test_a_listing_that_breaks_may_work_the_next_time(session: Session, web: Int
     with pytest.raises(TransferError, match="the hub says 500") as caught:
         list_snapshot(snapshot(), session)
     assert type(caught.value) is TransferError
+
+
+def test_a_hub_that_breaks_off_is_asked_again(session: Session, web: Internet) -> None:
+    web.inject(Fault("*/resolve/*small.json", FaultKind.RESET, method="GET"))
+    assert transfer(pinned("small.json"), session).path.read_bytes() == SMALL
+
+
+def test_a_hub_that_cannot_be_reached_may_be_reached_later(
+    make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    close_session()
+    with pytest.raises(TransferError, match=r"small\.json: .*refused") as caught:
+        transfer(pinned("small.json"), make_session(policy=Policy(attempts=1)))
+    assert type(caught.value) is TransferError

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fetching import JPEG, MakeSession, names_below, remote, sha256, tarred
+from fetching import JPEG, MakeSession, names_below, remote, sha256, tarred, until
 
 from cvl.demo.miniature.publish import Publisher
 from cvl.download.part import Journal, Part
@@ -159,8 +159,7 @@ def test_a_wish_to_stop_ends_the_client(client: type[Client], make_session: Make
 
     thread = threading.Thread(target=run)
     thread.start()
-    while not client.said.exists() or not client.said.read_text():
-        thread.join(0.01)
+    until(lambda: client.said.exists() and bool(client.said.read_text()))
     cancel.set()
     thread.join()
     assert [type(error) for error in errors] == [Cancelled]
@@ -174,3 +173,8 @@ def test_a_mirror_stands_in_for_a_client_that_is_not_there(
     site.put("https://mirror.example/sa.tar", SHARD)
     both = replace(WANTED, urls=(URL, "https://mirror.example/sa.tar"))
     assert transfer(both, session).seen.url == "https://mirror.example/sa.tar"
+
+
+def test_a_client_may_take_its_time(client: type[Client], session: Session) -> None:
+    client.installed("time.sleep(0.7)")
+    assert transfer(WANTED, session).path.read_bytes() == SHARD

@@ -19,7 +19,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from fetching import HOST, JPEG, MakeSession, Told, catalog_of, names_below, noise, remote, sha256, tarred, zipped
+from fetching import (
+    HOST,
+    JPEG,
+    MakeSession,
+    Told,
+    catalog_of,
+    names_below,
+    noise,
+    remote,
+    sha256,
+    tarred,
+    until,
+    zipped,
+)
 from filelock import FileLock
 from support import contents, traces
 
@@ -210,6 +223,34 @@ def test_what_the_user_brought_is_used_in_place(make_session: MakeSession, tmp_p
     assert carry_out(make_session(), ARCHIVE, known).kept == 2
 
 
+def test_what_the_user_brought_and_is_something_else_is_fetched(
+    make_session: MakeSession, tmp_path: Path, web: Internet, told: Told
+) -> None:
+    downloads = tmp_path / "Downloads"
+    downloads.mkdir()
+    other = bytearray(ZIP)
+    other[100] ^= 0xFF
+    (downloads / "images.zip").write_bytes(other)
+    result = carry_out(make_session(downloads=downloads), ARCHIVE)
+    assert (result.failed, result.bytes) == ((), len(ZIP))
+    assert any("has another digest than the one that is wanted" in text for text in told.texts(EventKind.RETRY))
+    assert (downloads / "images.zip").read_bytes() == other
+
+
+def test_an_archive_of_the_user_s_that_cannot_be_unpacked_stays_and_the_hint_says_what_to_do(
+    make_session: MakeSession, tmp_path: Path
+) -> None:
+    downloads = tmp_path / "Downloads"
+    downloads.mkdir()
+    hostile = zipped({"images/../../../x.jpg": JPEG})
+    (downloads / "images.zip").write_bytes(hostile)
+    wanted = replace(ARCHIVE, size=len(hostile), sha256=sha256(hostile))
+    (failure,) = carry_out(make_session(downloads=downloads), wanted).failed
+    assert isinstance(failure.error, ArchiveError)
+    assert "leave --from out" in (failure.error.hint or "")
+    assert (downloads / "images.zip").read_bytes() == hostile
+
+
 def test_a_file_that_the_user_put_into_the_tree_gets_a_receipt(session: Session, web: Internet) -> None:
     place = session.root.at("data/mine/0.json")
     place.parent.mkdir(parents=True)
@@ -338,7 +379,7 @@ def test_an_interrupt_ends_the_other_files_too(session: Session, ctrl_c: None, w
     def interrupt(event: Event) -> None:
         if event.name == "big.bin" and event.kind is EventKind.PROGRESS:
             os.kill(os.getpid(), signal.SIGINT)
-            session.cancel.wait()
+            session.cancel.wait(20)
 
     with pytest.raises(KeyboardInterrupt):
         carry_out(replace(session, report=interrupt, jobs=1), LARGE, *SINGLES)
@@ -466,9 +507,7 @@ def held(session: Session) -> Iterator[None]:
 
 
 def until_it_waits(told: Told) -> None:
-    tick = threading.Event()
-    while not told.of(EventKind.NOTE):
-        tick.wait(0.01)
+    until(lambda: bool(told.of(EventKind.NOTE)))
 
 
 def test_the_second_process_waits_says_so_and_moves_nothing_that_the_first_brought(

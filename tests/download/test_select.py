@@ -240,6 +240,12 @@ def test_an_alternative_is_found_by_name(shipped: Catalog) -> None:
     assert alternative("ocrvqa", shipped.sources["ocrvqa"], "urls").name == "urls"
 
 
+def test_an_alternative_of_a_source_that_is_not_asked_for_is_refused(shipped: Catalog) -> None:
+    with pytest.raises(UsageError, match="`ocrvqa` is not asked for") as caught:
+        chosen(shipped, "coco", alternatives={"ocrvqa": "urls"})
+    assert hint(caught) == "name ocrvqa as well"
+
+
 @pytest.mark.parametrize(("source", "known"), [("ocrvqa", "urls"), ("coco", "it has none")])
 def test_an_unknown_alternative_is_refused_with_those_there_are(shipped: Catalog, source: str, known: str) -> None:
     with pytest.raises(UsageError, match=f"`{source}` has no alternative called `zip`") as caught:

@@ -75,6 +75,7 @@ def test_an_estimate_is_the_total_where_the_server_does_not_tell(session: Sessio
 # Trying again
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", [FaultKind.TRUNCATE, FaultKind.RESET, FaultKind.STALL])
 def test_a_broken_transfer_goes_on_where_it_broke(session: Session, web: Internet, kind: FaultKind) -> None:
     web.inject(Fault("*", kind, after=1_000_000))

@@ -165,6 +165,39 @@ def test_names_beyond_ascii_survive(folder: Path, pack: Pack) -> None:
     assert contents(folder) == {"Bücher & Co/絵.jpg": JPEG}
 
 
+def test_names_that_are_utf8_and_do_not_say_so_are_read_as_such(folder: Path) -> None:
+    # As Info-ZIP writes them on Unix; zipfile would read them in the letters of MS-DOS.
+    archive = bytearray(stored({"Bücher.jpg": JPEG}))
+    for signature, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        archive[archive.index(signature) + flags_at + 1] &= ~0x08
+    unpacked(folder, bytes(archive))
+    assert contents(folder) == {"Bücher.jpg": JPEG}
+
+
+def test_names_in_the_letters_of_ms_dos_are_read_as_such(folder: Path) -> None:
+    archive = bytearray(stored({"Bücher.jpg": JPEG}).replace("ü".encode(), b"\x81b"))
+    for signature, flags_at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        archive[archive.index(signature) + flags_at + 1] &= ~0x08
+    unpacked(folder, bytes(archive))
+    assert contents(folder) == {"Bübcher.jpg": JPEG}
+
+
+def test_a_name_that_is_no_text_is_refused(folder: Path) -> None:
+    archive = plain_tar({"images/1.jpg": JPEG}).replace(b"images/1.jpg", b"images/\xff.jpg")
+    header = bytearray(archive[:512])
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + sum(header[156:]) + 8 * ord(" "))
+    said = refused(folder, bytes(header) + archive[512:])
+    assert "has a name that is not UTF-8" in said
+    assert said.isascii()
+
+
+@pytest.mark.parametrize("name", ["/", "//", ".", "./", ""])
+def test_a_name_that_names_nothing_is_refused(name: str) -> None:
+    for spec in (ALL, Unpack(into="data/m", flatten=True)):
+        with pytest.raises(ArchiveError):
+            destination(name, spec)
+
+
 def test_the_longest_names_that_a_disk_takes_are_written(folder: Path, pack: Pack) -> None:
     unpacked(folder, pack({f"images/{'x' * 251}.jpg": JPEG}))
     assert len(contents(folder)) == 1

@@ -1,0 +1,69 @@
+"""The options of the command line: what each is called, what it takes, and what its help says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_ROOT = Path("ShareGPT4V")
+DEFAULT_DEMO = Path("cvl-demo")
+
+# Of every command.
+Root = Annotated[Path, typer.Option("--root", envvar="CVL_ROOT", help="The tree's root, the document's ShareGPT4V/.")]
+Manifests = Annotated[
+    Path | None,
+    typer.Option("--manifests", envvar="CVL_MANIFESTS", help="A folder of your own manifests, laid over ours by name."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
+
+# Of several.
+Stage = Annotated[int | None, typer.Option("--stage", help="Only what this stage needs: 1, 2 or 3.")]
+Version = Annotated[bool, typer.Option("--version", help="Print the version and exit.")]
+
+# Of `cvl sources`.
+Listed = Annotated[list[str] | None, typer.Argument(help="Sources; all if none is named.", metavar="NAME")]
+
+# Of `cvl fetch`.
+Fetched = Annotated[
+    list[str] | None,
+    typer.Argument(help="Sources, or `all` for everything that the stages need.", metavar="NAME"),
+]
+Shards = Annotated[
+    list[str] | None, typer.Option("--shards", help="Shards of a sharded source, inclusive: 0-50, or sam=0-2.")
+]
+PlanOnly = Annotated[bool, typer.Option("--dry-run", help="Show the plan; move and write nothing.")]
+Downloads = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        exists=True,
+        file_okay=False,
+        help="A folder of files that you downloaded yourself; they are used in place.",
+    ),
+]
+SamLinks = Annotated[
+    Path | None,
+    typer.Option("--sam-links", envvar="CVL_SAM_LINKS", help="Meta's list of links; default: ROOT/sam-links.txt."),
+]
+SkipGated = Annotated[bool, typer.Option("--skip-gated", help="Go on without sources that ask something first.")]
+Mirrors = Annotated[list[str] | None, typer.Option("--mirror", help="Use this opt-in mirror, before all else.")]
+Alternatives = Annotated[list[str] | None, typer.Option("--alternative", help="Other bytes for a source: ocrvqa=urls.")]
+AcceptDigest = Annotated[
+    bool, typer.Option("--accept-digest", help="Take files whose single-source digest differs at the right size.")
+]
+KeepArchives = Annotated[bool, typer.Option("--keep-archives", help="Keep archives after unpacking them.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask addresses again that were given up for good.")]
+InFlight = Annotated[int, typer.Option("--jobs", min=1, help="Files in flight at once.")]
+Retries = Annotated[int, typer.Option("--retries", min=1, help="Failures in a row before a file is given up.")]
+
+# Of `cvl convert`.
+Converted = Annotated[list[str], typer.Argument(help="Sources whose pictures are to become JPEGs.", metavar="NAME")]
+LookOnly = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+RemoveOriginals = Annotated[bool, typer.Option("--remove-originals", help="Delete originals whose JPEG is whole.")]
+Processes = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes to use; default: one a core.")]
+
+# Of `cvl demo`.
+Folder = Annotated[Path, typer.Argument(help="Where the miniature lives; run again, it goes on.")]
+Record = Annotated[Path | None, typer.Option("--record", help="Keep a picture of the terminal, as SVG.")]
