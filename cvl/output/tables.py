@@ -41,7 +41,13 @@ def print_source(source: Source, status: SourceStatus) -> None:
     table = _table("file", "bytes", "digest", "lands in", "from")
     for file in source.files:
         table.add_row(file.name, gigabytes(_size(file)), _digest(file), _landing(file), file.url)
-    console.print(table)
+    if source.files:
+        console.print(table)
+    for annotation in source.annotations:
+        records = f", {annotation.records:,} records" if annotation.records is not None else ""
+        console.print(
+            f"instruction file: {annotation.name}: {annotation.path}{records}; images: {annotation.image_root}"
+        )
     if source.gate is not None:
         console.print(f"gate: visit {source.gate.page}: {source.gate.ask}")
     for mirror in dict.fromkeys(mirror for file in source.files for mirror in file.mirrors):
