@@ -84,11 +84,11 @@ def source_status(catalog: Catalog, root: Root, names: tuple[str, ...] = ()) -> 
     Raises:
         UsageError: there is no source of that name.
     """
-    steps = _steps(catalog, root)
-    reads = {stage: set(catalog.stage_sources(stage)) for stage in STAGES}
-    reads[1] |= set(catalog.weight_sources(Request().model))
     for name in names:
         catalog.source(name)
+    steps = _steps(catalog, root, names or tuple(catalog.sources))
+    reads = {stage: set(catalog.stage_sources(stage)) for stage in STAGES}
+    reads[1] |= set(catalog.weight_sources(Request().model))
     return tuple(_source(name, steps, reads) for name in (names or catalog.sources))
 
 
@@ -103,13 +103,13 @@ def status(catalog: Catalog, root: Root) -> Status:
     return Status(str(root.path), sources, stages, at, problems, _next(sources, stages, problems))
 
 
-def _steps(catalog: Catalog, root: Root) -> tuple[Step, ...]:
-    """What a fetch would do: for the sources of the stages only as much as the stages need, for others all."""
+def _steps(catalog: Catalog, root: Root, names: tuple[str, ...]) -> tuple[Step, ...]:
+    """What a fetch of `names` would do: of the stages' sources only what the stages need, of others all."""
     lock = Lock(root.lock)
     wanted = select(catalog, Request(names=("all",)))
     others = tuple(name for name in catalog.sources if name not in wanted.sources)
     remotes = wanted.remotes + (select(catalog, Request(names=others)).remotes if others else ())
-    pinned = replace(wanted, remotes=tuple(lock.pin(remote) for remote in remotes))
+    pinned = replace(wanted, remotes=tuple(lock.pin(remote) for remote in remotes if remote.source in names))
     return plan(pinned, survey(root, catalog, pinned), jobs=1).steps
 
 

@@ -97,7 +97,8 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
 
 def _can_adopt(plan_: Plan, session: Session) -> bool:
     """Whether there are receipts to write and a tree that takes them; a receipt saves time, nothing else."""
-    return any(step.found.adopted for step in plan_.steps) and os.access(session.root.data, os.W_OK)
+    due = any(step.found.adopted and step.remote.path is not None for step in plan_.steps)
+    return due and os.access(session.root.data, os.W_OK)
 
 
 def _plan_again(plan_: Plan, catalog: Catalog, session: Session) -> Plan:
