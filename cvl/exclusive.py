@@ -19,16 +19,15 @@ def _never() -> None:
 
 
 @contextmanager
-def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[], None] = _never) -> Iterator[bool]:
+def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[], None] = _never) -> Iterator[None]:
     """Hold the tree for this process; wait, and say so once, while another one holds it.
 
-    Yields whether it had to wait: then the tree is not what it was before. A process that is killed holds nothing.
-    `check_cancelled` is called while waiting; what it raises ends the wait.
+    A process that is killed holds nothing. `check_cancelled` is called while waiting; what it raises ends the wait.
 
     Raises:
         DiskError: the tree cannot be written.
     """
-    lock, waited = FileLock(root.notes / "tree.lock"), False
+    lock = FileLock(root.notes / "tree.lock")
     with disk_errors(root.path):
         root.notes.mkdir(parents=True, exist_ok=True)
         try:
@@ -36,10 +35,9 @@ def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[
         except Timeout:
             text = f"another cvl is at work on {root.path}; waiting for it to end"
             report(Event(EventKind.NOTE, text=text))
-            waited = True
             _wait(lock, check_cancelled)
     try:
-        yield waited
+        yield
     finally:
         lock.release()
 

@@ -73,7 +73,7 @@ def test_the_client_brings_the_file(client: type[Client], session: Session) -> N
     arrived = transfer(WANTED, session)
     assert arrived.path.read_bytes() == SHARD
     assert (arrived.seen.url, arrived.seen.sha256) == (URL, sha256(SHARD))
-    assert leftovers(session) == ["data/.cvl/downloads/sam-000000.tar.part"]
+    assert list(session.root.downloads.iterdir()) == [arrived.path]
 
 
 def test_the_client_is_asked_as_its_documentation_says(client: type[Client], session: Session) -> None:

@@ -47,7 +47,7 @@ from cvl.download.run import Outcome, Result, run
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
 from cvl.download.survey import survey
-from cvl.errors import AnnotationError, ArchiveError, Cancelled, DiskError, GoneError, TransferError
+from cvl.errors import AnnotationError, ArchiveError, Cancelled, DigestError, DiskError, GoneError, TransferError
 from cvl.events import Event, EventKind
 from cvl.manifest import Expand, Link, Snapshot, Unpack
 from cvl.root import Root
@@ -548,6 +548,19 @@ def test_what_both_processes_saw_is_in_the_lock_of_the_tree(make_session: MakeSe
         waiting.result()
     files = json.loads(second.root.lock.read_text())["files"]
     assert list(files) == ["1.json", "first.json"]
+
+
+def test_what_the_first_process_saw_holds_for_the_second_too(make_session: MakeSession) -> None:
+    told = Told()
+    second = replace(make_session(), report=told)
+    made = planned(second, SINGLES[1])
+    with ThreadPoolExecutor(1) as pool:
+        with held(second):
+            waiting = pool.submit(run, made, CATALOG, second)
+            until_it_waits(told)
+            make_session().lock.record("1.json", Seen(f"{HOST}/1.json", len(FILES["1.json"]), "0" * 64))
+        (failure,) = waiting.result().failed
+    assert isinstance(failure.error, DigestError)
 
 
 def test_a_wish_to_stop_ends_the_wait(make_session: MakeSession) -> None:
