@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from cvl.download.http import raise_for_status, translated
+from cvl.download.http import is_framed, raise_for_status, translated
 from cvl.download.ledger import Ledger, Row, State, open_ledger, read_ledger
 from cvl.download.select import Remote
 from cvl.download.session import Session
@@ -194,6 +194,8 @@ def _get(client: httpx.Client, url: str) -> bytes:
     with translated(url):
         response = client.get(url)
         raise_for_status(response)
+        if "content-length" not in response.headers and not is_framed(response):
+            raise TransferError(f"{url}: the server does not say how long the file is, so a cut one could not be told")
         return response.content
 
 

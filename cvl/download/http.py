@@ -131,13 +131,13 @@ def _accept(response: httpx.Response, address: Address, part: Part, offset: int)
             f"{url}: expected {address.size:,} bytes, the server has {total:,}",
             hint="the publisher changed the file: look for a newer cvl, or put the new size and digest into a manifest",
         )
-    if total is None and address.size is None and not _is_framed(response) and not address.proven:
+    if total is None and address.size is None and not is_framed(response) and not address.proven:
         raise WrongContentError(f"{url}: the server does not say how long the file is, so a cut one could not be told")
     return total if total is not None else address.size
 
 
-def _is_framed(response: httpx.Response) -> bool:
-    """Whether the end of the body is marked, so that a body that ends early is an error of the transport."""
+def is_framed(response: httpx.Response) -> bool:
+    """Whether the end of a body without length is marked, so that one that ends early is an error of the transport."""
     return response.http_version == "HTTP/2" or "chunked" in response.headers.get("transfer-encoding", "")
 
 

@@ -10,7 +10,7 @@ from cvl.download.plan import Step
 from cvl.download.receipts import Receipt, write_receipt
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.download.survey import recipe, single_file_receipt
+from cvl.download.survey import recipe, single_file_receipt, targets
 from cvl.download.transfer import Arrived
 from cvl.download.unpack import unpack
 from cvl.errors import ArchiveError, CvlError, DiskError
@@ -120,17 +120,16 @@ def place_links(root: Root, links: tuple[Link, ...]) -> tuple[int, tuple[CvlErro
 
 
 def _place_link(root: Root, link: Link) -> bool:
-    pattern = root.at(link.target)
-    targets = sorted(pattern.parent.glob(pattern.name))
-    if not targets:
+    found = targets(root, link)
+    if not found:
         return False
-    if len(targets) > 1:
-        raise DiskError(f"{link.path} should stand for one file, but {len(targets)} match {link.target}")
+    if len(found) > 1:
+        raise DiskError(f"{link.path} should stand for one file, but {len(found)} match {link.target}")
     path = root.at(link.path)
     if path.is_symlink():
         path.unlink()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(targets[0] if Path(link.target).is_absolute() else _relative(targets[0], path.parent))
+    path.symlink_to(found[0] if Path(link.target).is_absolute() else _relative(found[0], path.parent))
     return True
 
 

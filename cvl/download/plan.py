@@ -47,12 +47,14 @@ class Plan:
     Args:
         steps: in the order of the manifests.
         links: second names that are still to be made.
+        links_due: whether one of them could be made now.
         peak_bytes: the most that the disk must take on top of what is there, as far as sizes are known.
         free_bytes: what it has left.
     """
 
     steps: tuple[Step, ...]
     links: tuple[Link, ...]
+    links_due: bool
     peak_bytes: int
     free_bytes: int
 
@@ -68,14 +70,15 @@ class Plan:
 
     @property
     def idle(self) -> bool:
-        """Whether everything is here."""
-        return not self.work and not self.links
+        """Whether there is nothing to do. A link to something that another fetch will bring is not due yet."""
+        return not self.work and not self.links_due
 
 
 def plan(wanted: Wanted, survey: Survey, *, jobs: int, keep_archives: bool = False) -> Plan:
     """The plan for `wanted`, given what `survey` found. `jobs` files are in flight at once."""
     steps = tuple(_step(remote, survey.found[remote.name]) for remote in wanted.remotes)
-    return Plan(steps, survey.missing_links, _peak(steps, jobs, keep_archives), survey.free_bytes)
+    peak = _peak(steps, jobs, keep_archives)
+    return Plan(steps, survey.missing_links, survey.links_due, peak, survey.free_bytes)
 
 
 def check_disk(plan: Plan) -> None:

@@ -51,10 +51,18 @@ class Found:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is here of every wanted file, which links are missing, and the room that is left."""
+    """What is here of every wanted file, which links are missing, and the room that is left.
+
+    Args:
+        found: by name of the file.
+        missing_links: second names that are still to be made.
+        links_due: whether one of them could be made now, because what it stands for is here.
+        free_bytes: on the disk of `data/`.
+    """
 
     found: Mapping[str, Found]
     missing_links: tuple[Link, ...]
+    links_due: bool
     free_bytes: int
 
 
@@ -71,7 +79,14 @@ def survey(
     scout = _Scout(root, catalog, downloads, retry_failed)
     found = {remote.name: scout.look(remote) for remote in wanted.remotes}
     links = tuple(link for link in wanted.links if not (root.at(link.path)).exists())
-    return Survey(found, links, _free_bytes(root.data))
+    due = any(targets(root, link) for link in links)
+    return Survey(found, links, due, _free_bytes(root.data))
+
+
+def targets(root: Root, link: Link) -> list[Path]:
+    """What a link may stand for, as far as it is here."""
+    pattern = root.at(link.target)
+    return sorted(pattern.parent.glob(pattern.name))
 
 
 class _Scout:

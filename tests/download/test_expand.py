@@ -111,6 +111,12 @@ def test_progress_counts_files(session: Session, entries: Entries, told: Told) -
     assert events[-1].done == 5
 
 
+def test_a_picture_without_length_is_not_taken(session: Session, entries: Entries, web: Internet) -> None:
+    """A server that ends by closing, in the middle of a picture, would leave half of it for good."""
+    web.inject(Fault("*0140031996*", FaultKind.NO_CONTENT_LENGTH, times=99))
+    assert counted(expand(LISTED, session)) == (4, 0, 1)
+
+
 # What cannot be had
 
 

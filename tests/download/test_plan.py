@@ -20,7 +20,7 @@ LINK = Link(path="data/b", target="data/a")
 
 def planned(*found: tuple[Remote, Found], jobs: int = 4, keep: bool = False, links: tuple[Link, ...] = ()) -> Plan:
     wanted = Wanted(("mine",), tuple(remote for remote, _ in found), links)
-    seen = Survey({remote.name: what for remote, what in found}, links, free_bytes=1000)
+    seen = Survey({remote.name: what for remote, what in found}, links, links_due=bool(links), free_bytes=1000)
     return plan(wanted, seen, jobs=jobs, keep_archives=keep)
 
 
@@ -111,7 +111,7 @@ def test_a_plan_that_fits_is_let_through() -> None:
 
 
 def test_a_plan_that_does_not_fit_is_refused_with_both_numbers() -> None:
-    made = Plan((), (), peak_bytes=2_500_000_000, free_bytes=1_200_000_000)
+    made = Plan((), (), links_due=False, peak_bytes=2_500_000_000, free_bytes=1_200_000_000)
     with pytest.raises(DiskError, match=r"needs 2\.5 GB at its peak, the disk has 1\.2 GB free") as caught:
         check_disk(made)
     assert "--dry-run" in (caught.value.hint or "")

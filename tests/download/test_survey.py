@@ -574,3 +574,11 @@ def test_a_single_file_s_receipt_says_all_that_a_survey_asks(tree: Root) -> None
     assert (receipt.folder, receipt.members) == ("data/mine", ["list.json"])
     assert (receipt.size, receipt.mtime_ns) == (len(CONTENT), place.stat().st_mtime_ns)
     assert names_below(tree.path) == ["data/.cvl/receipts/list.json.json", "data/mine/list.json"]
+
+
+def test_a_link_is_due_once_what_it_stands_for_is_here(tree: Root) -> None:
+    """ALLaVA without Vision-Flan: a link that nobody can make yet must not keep a fetch from having nothing to do."""
+    wanted = Wanted((), (), (Link(path="data/a/second", target="data/b/first*"),))
+    assert seen(tree, wanted, catalog_of()).links_due is False
+    put(tree, "data/b/first.jpg")
+    assert seen(tree, wanted, catalog_of()).links_due is True

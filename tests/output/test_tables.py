@@ -99,7 +99,7 @@ def step(remote: Remote, action: Action, left: int | None) -> Step:
 def test_a_plan_names_every_file_and_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
     steps = (step(COCO, Action.RESUME, 1_500_000), step(GQA, Action.FETCH, None), step(COCO, Action.KEEP, 0))
     link = Link(path="data/b/images", target="data/a/images")
-    tables.print_plan(Plan(steps, (link,), 4_000_000, 9_000_000_000))
+    tables.print_plan(Plan(steps, (link,), True, 4_000_000, 9_000_000_000))
     out = capsys.readouterr().out
     assert row(out, "coco") == ["coco", COCO.name, "resume", "1.5 MB", COCO.urls[0]]
     assert row(out, "gqa") == ["gqa", GQA.name, "fetch", "?", GQA.urls[0]]
