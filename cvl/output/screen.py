@@ -66,7 +66,7 @@ def _grow(branch: Tree, folder: Path, depth: int) -> None:
         path = Path(entry.path)
         if entry.is_symlink() and entry.is_dir():
             branch.add(Text(f"{entry.name} → {path.readlink()}", style="cyan"))
-        elif entry.is_dir() and (depth == _DEEPEST or not _has_folders(path)):
+        elif entry.is_dir() and (not _has_folders(path) or (depth == _DEEPEST and not _has_links(path))):
             branch.add(Text.assemble((entry.name, "bold"), f"  {count_files(path):,} files"))
         elif entry.is_dir():
             _grow(branch.add(Text(entry.name, style="bold")), path, depth + 1)
@@ -77,3 +77,8 @@ def _grow(branch: Tree, folder: Path, depth: int) -> None:
 def _has_folders(folder: Path) -> bool:
     with os.scandir(folder) as entries:
         return any(entry.is_dir() for entry in entries)
+
+
+def _has_links(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.is_symlink() and entry.is_dir() for entry in entries)

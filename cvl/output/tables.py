@@ -180,7 +180,9 @@ def print_report(report: Report) -> None:
         skips = ", ".join(f"{count:,} {reason}" for reason, count in state.skipped.items()) or "none"
         files.add_row(state.name, f"{state.records:,}", f"{state.text_only:,}", f"{state.missing:,}", skips)
     console.print(folders)
+    console.print()
     console.print(files)
+    console.print()
     _print_problems(report.problems)
     for stage, ready in report.stages.items():
         console.print(Text.assemble(f"stage {stage}: ", ("ready", "green") if ready else ("not ready", "red")))
