@@ -84,7 +84,3 @@ class Root:
     def at(self, path: str | PurePosixPath) -> Path:
         """The place in this tree of a manifest's path, such as `data/coco/train2017`."""
         return self.path / path
-
-    def relative(self, path: Path) -> str:
-        """The inverse of `at`: a path below the root as manifests and reports write it, with forward slashes."""
-        return path.relative_to(self.path).as_posix()

@@ -33,12 +33,3 @@ def test_notes_lie_below_data_and_the_lock_beside_it() -> None:
 @pytest.mark.parametrize("path", ["data/coco/train2017", PurePosixPath("data/coco/train2017")])
 def test_paths_of_manifests_are_found_below_the_root(path: str | PurePosixPath) -> None:
     assert ROOT.at(path) == Path("/trees/ShareGPT4V/data/coco/train2017")
-
-
-def test_relative_is_the_inverse_of_at() -> None:
-    assert ROOT.relative(ROOT.at("data/vflan/Größe+Form_1.jpg")) == "data/vflan/Größe+Form_1.jpg"
-
-
-def test_a_place_elsewhere_has_no_path_of_the_tree() -> None:
-    with pytest.raises(ValueError, match="elsewhere"):
-        ROOT.relative(Path("/elsewhere/data"))

@@ -102,6 +102,7 @@ class _Scout:
         self._count = cache(count_files)
 
     def look(self, remote: Remote) -> Found:
+        """What is here of one file, and for a list how much of what it names is still to be fetched."""
         found = self._look_at_file(remote)
         if remote.expand is None or found.presence is not Presence.LANDED:
             return found
