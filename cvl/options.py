@@ -9,6 +9,7 @@ import typer
 
 DEFAULT_ROOT = Path("ShareGPT4V")
 DEFAULT_DEMO = Path("cvl-demo")
+DEFAULT_MODEL = "7b-768"
 
 # Of every command.
 Root = Annotated[Path, typer.Option("--root", envvar="CVL_ROOT", help="The tree's root, the document's ShareGPT4V/.")]
@@ -63,6 +64,40 @@ Converted = Annotated[list[str], typer.Argument(help="Sources whose pictures are
 LookOnly = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 RemoveOriginals = Annotated[bool, typer.Option("--remove-originals", help="Delete originals whose JPEG is whole.")]
 Processes = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes to use; default: one a core.")]
+
+# Of `cvl train`.
+Trained = Annotated[int, typer.Option("--stage", help="The stage to train: 1, 2 or 3.")]
+Model = Annotated[str, typer.Option("--model", help="The model's size, by the name of its manifest.")]
+Name = Annotated[
+    str | None, typer.Option("--name", help="Of the run: ROOT/checkpoints/NAME holds it; default: the model's.")
+]
+Start = Annotated[str | None, typer.Option("--from", help="Start from this checkpoint: a folder, or a hub repository.")]
+VisionTower = Annotated[
+    str | None, typer.Option("--vision-tower", help="Where a published checkpoint's vision tower lies.")
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a setting: learning_rate=1e-5, train=+lm_head, data=-vflan.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of the order of records and of fresh parts.")]
+FastDecode = Annotated[
+    bool, typer.Option("--fast-decode", help="Decode large JPEGs at a smaller scale; pixels differ slightly.")
+]
+Ranks = Annotated[
+    int | None, typer.Option("--processes", min=1, help="On this machine; default: one a GPU, one without any.")
+]
+Hostfile = Annotated[Path | None, typer.Option("--hostfile", help="Machines to run on, as DeepSpeed reads them.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Forget what this run has trained, and begin anew.")]
+Inspect = Annotated[int | None, typer.Option("--inspect", min=1, help="Show so many samples as the model sees them.")]
+
+# Of `cvl chat` and `cvl export`.
+Checkpoint = Annotated[str, typer.Argument(help="A folder, or a hub repository.", metavar="CHECKPOINT")]
+Prompt = Annotated[str | None, typer.Argument(help="The question.", metavar="PROMPT")]
+Image = Annotated[Path | None, typer.Option("--image", help="The picture to talk about.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="The longest answer.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 takes the likeliest word each time.")]
+Target = Annotated[Path, typer.Argument(help="The folder to write; it must not be there yet.", metavar="FOLDER")]
+Form = Annotated[str, typer.Option("--format", help="`convllava` is the published layout, `hf` one folder of ours.")]
+Precision = Annotated[str | None, typer.Option("--precision", help="bf16 or fp32; default: as it is.")]
 
 # Of `cvl demo`.
 Folder = Annotated[Path, typer.Argument(help="Where the miniature lives; run again, it goes on.")]

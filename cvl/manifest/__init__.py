@@ -2,6 +2,7 @@
 
 from cvl.manifest.catalog import STAGES, Catalog, cache_names, load_catalog, shipped_manifests
 from cvl.manifest.fields import HubPlace, hub_place
+from cvl.manifest.override import override, settings
 from cvl.manifest.shards import format_shards, parse_shards
 from cvl.manifest.source import (
     Alternative,
@@ -17,7 +18,7 @@ from cvl.manifest.source import (
     Source,
     Unpack,
 )
-from cvl.manifest.stage import Document, Model, Scripts, Stage
+from cvl.manifest.stage import Document, Model, Run, Scripts, Stage, Trainable
 
 __all__ = [
     "STAGES",
@@ -34,15 +35,19 @@ __all__ = [
     "Link",
     "Mirror",
     "Model",
+    "Run",
     "Scripts",
     "Snapshot",
     "Source",
     "Stage",
+    "Trainable",
     "Unpack",
     "cache_names",
     "format_shards",
     "hub_place",
     "load_catalog",
+    "override",
     "parse_shards",
+    "settings",
     "shipped_manifests",
 ]

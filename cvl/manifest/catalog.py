@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -64,6 +64,16 @@ class Catalog:
             names = ", ".join(other for other, source in self.sources.items() if source.convert)
             raise UsageError(f"nothing of `{name}` needs converting", hint=f"sources that do: {names}")
         return convert.folder
+
+    def with_stage(self, number: int, stage: Stage) -> Catalog:
+        """The same with another stage in that place.
+
+        Raises:
+            ManifestError: the stage names what does not exist.
+        """
+        changed = replace(self, stages={**self.stages, number: stage})
+        _check_references(changed)
+        return changed
 
     def stage_annotations(self, number: int) -> tuple[Annotation, ...]:
         """The instruction files of one stage: those its manifest names, then those that join it."""

@@ -26,14 +26,25 @@ def load(path: Path, model: type[M]) -> M:
         ManifestError: it cannot be read, is not TOML, or does not fit; names the file, the key and the mend.
     """
     try:
-        return model.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
         raise ManifestError(path, "whole file", problem, mend="check that it is a file that you may read") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(path, "whole file", f"is not TOML: {error}", mend="see docs/manifests.md") from error
+    return validate(values, model, path)
+
+
+def validate(values: dict[str, Any], model: type[M], origin: Path | str) -> M:
+    """Plain values as a `model`. `origin` is where they are written, for errors.
+
+    Raises:
+        ManifestError: they do not fit; names the origin, the key and the mend.
+    """
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
-        raise _explain(path, model, _first(error.errors())) from None
+        raise _explain(origin, model, _first(error.errors())) from None
 
 
 def _first(details: list[ErrorDetails]) -> ErrorDetails:
@@ -41,7 +52,7 @@ def _first(details: list[ErrorDetails]) -> ErrorDetails:
     return next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
 
 
-def _explain(path: Path, model: type[BaseModel], detail: ErrorDetails) -> ManifestError:
+def _explain(path: Path | str, model: type[BaseModel], detail: ErrorDetails) -> ManifestError:
     context = detail.get("ctx", {})
     key = _key(detail["loc"])
     match detail["type"]:

@@ -8,6 +8,20 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from cvl.manifest.fields import Frozen, TreePath
 
+Trainable = Literal[
+    "vision_tower",
+    "vision_tower.embeddings",
+    "vision_tower.stage1",
+    "vision_tower.stage2",
+    "vision_tower.stage3",
+    "vision_tower.stage4",
+    "vision_tower.stage5",
+    "projector",
+    "language_model",
+    "lm_head",
+]
+"""A part of the model that a stage may train. `language_model` is all of it, `lm_head` its last layer alone."""
+
 
 class Document(Frozen):
     """The document's table of hyperparameters, to the digit."""
@@ -29,10 +43,14 @@ class Scripts(Frozen):
         adam_epsilon: AdamW's, transformers' default.
         max_length: tokens of a sample, the picture's included.
         max_grad_norm: gradient clipping; 0 is none, as published.
-        precision: of weights and activations on a GPU.
-        deepspeed: the ZeRO stage.
+        precision: of weights and activations.
+        deepspeed: the ZeRO stage; `none` is plain data parallelism.
         image_aspect_ratio: how a picture becomes a square.
         group_by_modality_length: whether batches hold samples of like length and modality.
+        activation_checkpointing: whether activations are computed anew in the backward pass, to save memory.
+        vision_tower_learning_rate: None is the stage's.
+        projector_learning_rate: None is the stage's.
+        seed: of the order of records and of parts that begin fresh; 42 is transformers' default.
     """
 
     schedule: Literal["cosine"] = "cosine"
@@ -41,9 +59,35 @@ class Scripts(Frozen):
     max_length: PositiveInt = 2048
     max_grad_norm: float = Field(default=0.0, ge=0)
     precision: Literal["bf16", "fp32"] = "bf16"
-    deepspeed: Literal["zero2", "zero3"]
+    deepspeed: Literal["none", "zero2", "zero3"]
     image_aspect_ratio: Literal["pad"] = "pad"
     group_by_modality_length: bool = True
+    activation_checkpointing: bool = True
+    vision_tower_learning_rate: PositiveFloat | None = None
+    projector_learning_rate: PositiveFloat | None = None
+    seed: int = Field(default=42, ge=0, lt=2**32)
+
+
+class Run(Frozen):
+    """How a run is carried out: choices of cvl's own, which change nothing that the model learns from.
+
+    Args:
+        micro_batch: at most so many records a device at once; what the global batch needs beyond that is accumulated.
+        workers: processes a device that prepare records.
+        save_every: optimizer steps between two checkpoints to resume from.
+        log_every: optimizer steps between two lines of the log.
+        bad_records: `mend` reads them in a stated way where there is one, `skip` leaves them out, `error` refuses.
+        max_skipped: a run refuses to begin if more than this share of the records had to be left out.
+        fast_decode: JPEGs much larger than needed are decoded at a smaller scale, which changes pixels slightly.
+    """
+
+    micro_batch: PositiveInt = 16
+    workers: int = Field(default=4, ge=0)
+    save_every: PositiveInt = 500
+    log_every: PositiveInt = 1
+    bad_records: Literal["mend", "skip", "error"] = "mend"
+    max_skipped: float = Field(default=0.05, ge=0, le=1)
+    fast_decode: bool = False
 
 
 class Stage(Frozen):
@@ -52,16 +96,17 @@ class Stage(Frozen):
     Args:
         title: as the document calls it.
         starts_from: start weights, or the stage before.
-        trains: the parts whose parameters change.
+        train: the parts whose parameters change.
         data: the names of the instruction files, in the order in which they are joined.
     """
 
     title: str
     starts_from: Literal["weights", "stage1", "stage2"]
-    trains: tuple[str, ...]
+    train: tuple[Trainable, ...] = Field(min_length=1)
     data: tuple[str, ...]
     document: Document
     scripts: Scripts
+    run: Run = Run()
 
 
 class Part(Frozen):

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cvl.annotations import AnnotationFile, index_of
+from cvl.annotations.skiplist import SkipEntry, entry, update_skiplist
 from cvl.errors import AnnotationError, DiskError, UsageError
 from cvl.events import Event, EventKind, Progress, Reporter, silent
 from cvl.files import disk_errors, write_atomically
@@ -15,15 +16,17 @@ from cvl.root import Root
 from cvl.verify.layout import check_folders, fetchable
 from cvl.verify.references import Checked, check_references, format_problems, missing_problems
 from cvl.verify.report import VERSION, AnnotationState, Kind, Problem, Report
-from cvl.verify.skiplist import SkipEntry, entry, update_skiplist
 from cvl.verify.tree import Tree
 
 
-def verify(catalog: Catalog, root: Root, stage: int | None = None, report: Reporter = silent) -> Report:
+def verify(
+    catalog: Catalog, root: Root, stage: int | None = None, report: Reporter = silent, *, remember: bool = True
+) -> Report:
     """Hold the tree against the manifests: every folder, and every picture that an instruction file names.
 
     Without a stage it is about all three, and about instruction files of no stage that are there all the same. Builds
-    the indexes that are missing, and leaves the skip list and the report under `data/.cvl/` if that can be written.
+    the indexes that are missing, and leaves the skip list and the report under `data/.cvl/` if that can be written; the
+    report, which `cvl status` tells of, only if it is to be remembered.
 
     Raises:
         UsageError: there is no such stage, or no tree.
@@ -42,7 +45,7 @@ def verify(catalog: Catalog, root: Root, stage: int | None = None, report: Repor
     states = tuple(run.states)
     outcome = Report(stage, folders, states, found, _readiness(catalog, stage, states, found))
     try:
-        _keep(root, outcome, run.skips)
+        _keep(root, outcome if remember else None, run.skips)
     except DiskError as error:
         # On a shared disk that this user cannot write the answer is worth as much.
         report(Event(EventKind.NOTE, text=f"the report and the skip list could not be kept: {error}"))
@@ -147,8 +150,9 @@ def _readiness(
     }
 
 
-def _keep(root: Root, report: Report, skips: dict[str, SkipEntry]) -> None:
+def _keep(root: Root, report: Report | None, skips: dict[str, SkipEntry]) -> None:
     with disk_errors(root.path):
         root.notes.mkdir(parents=True, exist_ok=True)
         update_skiplist(root.skiplist, skips)
-        write_atomically(root.report, msgspec.json.encode(report))
+        if report is not None:
+            write_atomically(root.report, msgspec.json.encode(report))

@@ -115,10 +115,12 @@ class TestKeys:
             if field.is_required() and kind.__name__ not in ("Part", "FifthStage"):
                 assert re.search(rf"^\| `{key}` \* \|", DOC, re.MULTILINE), f"{kind.__name__}.{key}"
 
-    def test_defaults_of_the_scripts_are_those_of_the_code(self) -> None:
-        for key, field in stage_module.Scripts.model_fields.items():
+    def test_defaults_of_the_scripts_and_of_a_run_are_those_of_the_code(self) -> None:
+        fields = stage_module.Scripts.model_fields | stage_module.Run.model_fields
+        for key, field in fields.items():
             if not field.is_required():
                 default = json.dumps(field.default) if key != "adam_epsilon" else "1e-8"
+                default = "by default the stage's" if field.default is None else default
                 (row,) = re.findall(rf"^\| `{key}` \| (.*) \|$", DOC, re.MULTILINE)
                 assert default.removesuffix(".0") in row, key
 

@@ -520,7 +520,7 @@ class TestStages:
 
     def test_the_parts_that_learn(self, catalog: Catalog) -> None:
         encoder = [f"vision_tower.stage{number}" for number in (3, 4, 5)]
-        assert {number: list(stage.trains) for number, stage in catalog.stages.items()} == {
+        assert {number: list(stage.train) for number, stage in catalog.stages.items()} == {
             1: ["vision_tower.stage5", "projector"],
             2: [*encoder, "projector", "language_model"],
             3: ["projector", "language_model"],

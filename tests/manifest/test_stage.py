@@ -11,7 +11,7 @@ from cvl.manifest.load import load
 STAGE = """
 title = "T"
 starts_from = "weights"
-trains = ["projector"]
+train = ["projector"]
 data = ["mine"]
 [document]
 learning_rate = 1e-3

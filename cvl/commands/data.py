@@ -1,0 +1,227 @@
+"""The commands of the data half: sources, fetch, convert, verify-layout, status."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import typer
+
+from cvl import options
+from cvl.errors import EXIT_FAILED, EXIT_PROBLEMS, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cvl.manifest import Catalog
+
+
+def sources(
+    names: options.Listed = None,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the sources: files, bytes, licence, what each asks of you, what is already here; named ones in full."""
+    from cvl.manifest import load_catalog
+    from cvl.output.console import print_json
+    from cvl.output.tables import print_source, print_sources
+    from cvl.root import Root
+    from cvl.status import source_status
+
+    catalog = load_catalog(manifests)
+    statuses = source_status(catalog, Root(root), tuple(names or ()))
+    if as_json:
+        print_json([{"status": status, "source": catalog.sources[status.name].model_dump()} for status in statuses])
+    elif names:
+        for status in statuses:
+            print_source(catalog.sources[status.name], status)
+    else:
+        print_sources(catalog, statuses)
+
+
+def fetch(
+    names: options.Fetched = None,
+    shards: options.Shards = None,
+    stage: options.Stage = None,
+    dry_run: options.PlanOnly = False,
+    downloads: options.Downloads = None,
+    sam_links: options.SamLinks = None,
+    skip_gated: options.SkipGated = False,
+    mirrors: options.Mirrors = None,
+    alternatives: options.Alternatives = None,
+    accept_digest: options.AcceptDigest = False,
+    keep_archives: options.KeepArchives = False,
+    retry_failed: options.RetryFailed = False,
+    jobs: options.InFlight = 4,
+    retries: options.Retries = 5,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
+) -> None:
+    """Download, check and unpack sources into the tree. Safe to stop and to run again.
+
+    cvl fetch coco sam --shards 0-50
+
+    cvl fetch all --skip-gated
+    """
+    from cvl.download.fetch import Options, execute, prepare
+    from cvl.download.policy import Policy
+    from cvl.download.select import Request
+    from cvl.manifest import load_catalog
+    from cvl.output.console import print_json
+    from cvl.output.progress import reporter
+    from cvl.output.tables import plain_result, print_fetched, print_plan, print_skipped
+    from cvl.root import Root
+
+    catalog, tree = load_catalog(manifests), Root(root)
+    chosen = tuple(names or ())
+    others = dict(_alternative(text, chosen, catalog) for text in alternatives or [])
+    request = Request(chosen, stage, _shards(shards or []), others, frozenset(mirrors or ()))
+    how = Options(
+        jobs=jobs,
+        sam_links=sam_links,
+        downloads=downloads,
+        skip_gated=skip_gated,
+        accept_digest=accept_digest,
+        keep_archives=keep_archives,
+        retry_failed=retry_failed,
+        policy=Policy(attempts=retries),
+    )
+    prepared = prepare(catalog, tree, request, how)
+    if dry_run:
+        print_skipped(prepared.skipped)
+        print_json(prepared.plan) if as_json else print_plan(prepared.plan)
+        return
+    with reporter(as_json=as_json, total=prepared.plan.transfer_bytes) as report:
+        result = execute(prepared, catalog, tree, how, report=report)
+    print_json(plain_result(result)) if as_json else print_fetched(result)
+    if result.failed or result.link_errors:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def convert(
+    names: options.Converted,
+    dry_run: options.LookOnly = False,
+    remove_originals: options.RemoveOriginals = False,
+    jobs: options.Processes = None,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
+) -> None:
+    """Turn whatever is not a real JPEG into one: first frame, RGB, quality 95, judged by content.
+
+    cvl convert ocrvqa
+    """
+    from cvl.convert.jpeg import Conversion, convert_folder
+    from cvl.convert.jpeg import remove_originals as remove
+    from cvl.events import Event, EventKind
+    from cvl.exclusive import exclusive
+    from cvl.manifest import load_catalog
+    from cvl.output.console import print_json
+    from cvl.output.progress import reporter
+    from cvl.output.tables import print_converted, print_removed
+    from cvl.root import Root
+
+    catalog, failed = load_catalog(manifests), False
+    for name in names:
+        folder = catalog.convertible(name)
+        conversion = Conversion(Root(root).at(folder), Root(root).originals / folder.removeprefix("data/"))
+        # What writes nothing needs no lock, and where there is no folder yet, the lock would be the first thing there.
+        writes = not dry_run and conversion.folder.is_dir()
+        with reporter(as_json=False) as report, exclusive(Root(root), report) if writes else nullcontext():
+            done = convert_folder(
+                conversion,
+                jobs=jobs,
+                dry_run=dry_run,
+                on_progress=lambda i, n, name=name: report(Event(EventKind.PROGRESS, name, name, i, n, "files")),  # type: ignore[misc]
+            )
+            removal = remove(conversion, jobs=jobs) if remove_originals and not dry_run else None
+        print_json(done.as_json()) if as_json else print_converted(done, dry_run=dry_run)
+        if removal is not None:
+            print_json(removal) if as_json else print_removed(removal)
+        failed |= bool(done.unreadable)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def verify_layout(
+    stage: options.Stage = None,
+    root: options.Root = options.DEFAULT_ROOT,
+    manifests: options.Manifests = None,
+    as_json: options.Json = False,
+) -> None:
+    """Prove that the tree is complete: every folder, and every picture that an instruction file names.
+
+    Ends with 3 if anything is missing; each problem names its cure. Records that training must leave out go into
+    ROOT/data/.cvl/skiplist.json.
+    """
+    from cvl.manifest import load_catalog
+    from cvl.output.console import print_json
+    from cvl.output.progress import reporter
+    from cvl.output.tables import print_report
+    from cvl.root import Root
+    from cvl.verify.verify import verify
+
+    catalog = load_catalog(manifests)
+    with reporter(as_json=False) as report:
+        outcome = verify(catalog, Root(root), stage, report)
+    print_json(outcome) if as_json else print_report(outcome)
+    if outcome.problems:
+        _remind(root, manifests)
+        raise typer.Exit(EXIT_PROBLEMS)
+
+
+def status(
+    root: options.Root = options.DEFAULT_ROOT, manifests: options.Manifests = None, as_json: options.Json = False
+) -> None:
+    """Show where the whole journey stands, and what to type next."""
+    from cvl.manifest import load_catalog
+    from cvl.output.console import print_json
+    from cvl.output.tables import print_status
+    from cvl.root import Root
+    from cvl.status import status as status_of
+
+    current = status_of(load_catalog(manifests), Root(root))
+    print_json(current) if as_json else print_status(current)
+    if current.next_command:
+        _remind(root, manifests)
+
+
+def _remind(root: Path, manifests: Path | None) -> None:
+    """Commands that were just printed name no tree: who typed where it is must type it again."""
+    from cvl.output.console import print_hint
+
+    typed = [("--root", "CVL_ROOT", root if root != options.DEFAULT_ROOT else None)]
+    typed.append(("--manifests", "CVL_MANIFESTS", manifests))
+    words = [f"{option} {shlex.quote(str(path))}" for option, name, path in typed if path and name not in os.environ]
+    if words:
+        print_hint(f"add {' '.join(words)} to these commands")
+
+
+def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:
+    """`0-50` and `sam=0-2` to shard numbers by source; the key "" stands for the one that is sharded."""
+    from cvl.manifest import parse_shards
+
+    chosen: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        source, _, numbers = text.rpartition("=")
+        try:
+            chosen[source] = tuple(sorted({*chosen.get(source, ()), *parse_shards(numbers)}))
+        except ValueError as problem:
+            raise UsageError(f"--shards {text}: {problem}", hint="write --shards 0-50, or --shards sam=0-2") from None
+    return chosen
+
+
+def _alternative(text: str, names: tuple[str, ...], catalog: Catalog) -> tuple[str, str]:
+    """`ocrvqa=urls` to its parts; a bare name belongs to the one source asked for that has alternatives."""
+    source, _, chosen = text.rpartition("=")
+    asked = names if names and "all" not in names else tuple(catalog.sources)
+    owners = [source] if source else [name for name in asked if catalog.source(name).alternatives]
+    if len(owners) != 1:
+        raise UsageError(
+            f"--alternative {text} does not say of which source", hint=f"write --alternative SOURCE={chosen}"
+        )
+    return owners[0], chosen

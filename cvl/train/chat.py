@@ -1,0 +1,118 @@
+"""Questions to a trained model about a picture, answered word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase, TextStreamer
+from transformers.utils import logging as transformers_logging
+
+from cvl.errors import UsageError
+from cvl.root import Root
+from cvl.train.checkpoint.published import import_published, is_ours
+from cvl.train.model.modeling import ConvLlava
+from cvl.train.samples.collate import expand
+from cvl.train.samples.conversation import question
+from cvl.train.samples.pictures import Preprocessing, open_picture, pixel_values
+from cvl.train.samples.tokens import encode, load_tokenizer
+
+Emit = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an answer is chosen.
+
+    Args:
+        max_new_tokens: at most so many.
+        temperature: 0 takes the likeliest word each time; above it, words are drawn.
+        seed: of the draws.
+    """
+
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass
+class Chat:
+    """A model with its tokenizer, the picture that is talked about, and what was said so far."""
+
+    model: ConvLlava
+    tokenizer: PreTrainedTokenizerBase
+    pixels: torch.Tensor | None
+    history: list[tuple[str, str]] = field(default_factory=list)
+
+    def ask(self, text: str, decoding: Decoding, emit: Emit) -> str:
+        """The answer to `text`, which `emit` gets piece by piece; both become part of what was said."""
+        tokens = encode(self.tokenizer, question(text, self.history, picture=self.pixels is not None))
+        config = self.model.config
+        # Only the model's own reach bounds a prompt here; max_length is a bound of training.
+        ids = expand(tokens, config.visual_tokens, config.text_config.max_position_embeddings).input_ids
+        input_ids = torch.from_numpy(ids)[None].to(self.model.device)
+        torch.manual_seed(decoding.seed)
+        streamer = _Emitter(self.tokenizer, emit)
+        with torch.inference_mode():
+            output = self.model.generate(
+                input_ids=input_ids,
+                attention_mask=torch.ones_like(input_ids),
+                pixel_values=self.pixels,
+                max_new_tokens=decoding.max_new_tokens,
+                do_sample=decoding.temperature > 0,
+                streamer=streamer,
+                **({"temperature": decoding.temperature} if decoding.temperature > 0 else {}),
+            )
+        answer = self.tokenizer.decode(output[0, input_ids.shape[1] :], skip_special_tokens=True).strip()
+        self.history.append((text, answer))
+        return answer
+
+
+class _Emitter(TextStreamer):  # type: ignore[misc]
+    """Hands on the answer as it comes, without the prompt and without special tokens."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, emit: Emit) -> None:
+        super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        self._emit = emit
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:  # noqa: ARG002
+        """Hands on one piece."""
+        if text:
+            self._emit(text)
+
+
+def open_chat(root: Root, checkpoint: str, picture: Path | None, vision_tower: str | None = None) -> Chat:
+    """A chat with the checkpoint, ours or a published one, on the GPU if there is one.
+
+    A published checkpoint is put into our format once, in `ROOT/checkpoints/.imported`.
+
+    Raises:
+        UsageError, CheckpointError, ImageError: checkpoint or picture cannot be read.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    folder = _ours(root, checkpoint, vision_tower)
+    preprocessing = Preprocessing.from_folder(folder)
+    pixels = pixel_values(open_picture(picture), preprocessing) if picture is not None else None
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model: Any = ConvLlava.from_pretrained(folder, dtype="auto")
+    model = model.to(device).eval()
+    tensor = torch.from_numpy(pixels)[None].to(device, model.dtype) if pixels is not None else None
+    return Chat(model, load_tokenizer(folder, model.config.max_length), tensor)
+
+
+def _ours(root: Root, checkpoint: str, vision_tower: str | None) -> Path:
+    path = Path(checkpoint)
+    if path.is_dir() and is_ours(path):
+        return path
+    if not path.is_dir() and checkpoint.count("/") != 1:
+        hint = "name a folder such as ShareGPT4V/checkpoints/7b-768/stage3, or a hub repository: ORGANISATION/NAME"
+        raise UsageError(f"there is no checkpoint at {checkpoint}", hint=hint)
+    place = path.resolve().as_posix().strip("/") if path.is_dir() else checkpoint
+    imported = root.checkpoints / ".imported" / place.replace("/", "--")
+    if not is_ours(imported):
+        import_published(checkpoint, imported, vision_tower=vision_tower)
+    return imported

@@ -1,0 +1,104 @@
+"""The folder of one stage of one run: `ROOT/checkpoints/NAME/stageN`, and what it holds when.
+
+start/             the start weights in one piece, until the stage is done
+run.json           what the run was begun with, to go on only with the same
+checkpoint-500/    to resume from; complete once `complete` lies in it
+log.jsonl          a line a logged step
+tensorboard/
+damaged.jsonl      pictures that could not be read, with their records
+config.json …      the trained model
+provenance.json    what it was trained from and with; written last: a stage that has it is done
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cvl.root import Root
+
+_COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """Where one stage of one run lies. Nothing is created by asking."""
+
+    path: Path
+
+    @property
+    def start(self) -> Path:
+        """The start weights in one piece, where they had to be put together."""
+        return self.path / "start"
+
+    @property
+    def run(self) -> Path:
+        """What the run was begun with."""
+        return self.path / "run.json"
+
+    @property
+    def log(self) -> Path:
+        """A line a logged step."""
+        return self.path / "log.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's files."""
+        return self.path / "tensorboard"
+
+    @property
+    def damaged(self) -> Path:
+        """Pictures that could not be read, with their records."""
+        return self.path / "damaged.jsonl"
+
+    @property
+    def provenance(self) -> Path:
+        """What the model was trained from and with."""
+        return self.path / "provenance.json"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stage was trained to its end."""
+        return self.provenance.is_file()
+
+    def checkpoint(self) -> Path | None:
+        """The latest checkpoint to resume from that is complete."""
+        complete = [path for path in self._checkpoints() if (path / _COMPLETE).is_file()]
+        return max(complete, key=step_of, default=None)
+
+    def mark_complete(self, step: int) -> None:
+        """Says that the checkpoint of `step` is whole, and only then removes those before it."""
+        (self.path / f"checkpoint-{step}" / _COMPLETE).touch()
+        self._remove([path for path in self._checkpoints() if step_of(path) < step])
+
+    def remove_incomplete(self) -> None:
+        """Removes checkpoints that were being written when the run ended."""
+        self._remove([path for path in self._checkpoints() if not (path / _COMPLETE).is_file()])
+
+    def tidy(self) -> None:
+        """Removes what a stage needs only until it is done."""
+        self._remove([*self._checkpoints(), self.start])
+
+    def clear(self) -> None:
+        """Removes everything, to begin anew."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _checkpoints(self) -> list[Path]:
+        return [path for path in self.path.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+
+    def _remove(self, folders: list[Path]) -> None:
+        for folder in folders:
+            # The mark goes first: a folder that is half removed must not look complete.
+            (folder / _COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage_folder(root: Root, name: str, stage: int) -> StageFolder:
+    """Where stage `stage` of the run called `name` lies."""
+    return StageFolder(root.checkpoints / name / f"stage{stage}")
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step that `checkpoint-STEP` was written after."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))

@@ -1,0 +1,74 @@
+"""`cvl train --inspect N`: samples as the model will see them, before an hour is spent on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerBase
+
+from cvl.manifest import Catalog
+from cvl.root import Root
+from cvl.train.batch import batching
+from cvl.train.folder import stage_folder
+from cvl.train.origin import Origin, origin_of
+from cvl.train.progress import Inspected, Piece
+from cvl.train.run import Job
+from cvl.train.samples.collate import expand
+from cvl.train.samples.dataset import Damaged, SampleDataset
+from cvl.train.samples.mix import read_mix
+from cvl.train.samples.pictures import Preprocessing
+from cvl.train.samples.tokens import IGNORED, PICTURE, Tokens, load_tokenizer
+from cvl.train.trainer import Order
+
+
+def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspected]:
+    """The first `count` samples of the run, in the order in which they will come.
+
+    Raises:
+        UsageError: data or start weights are not here.
+    """
+    stage, model = job.stage, catalog.models[job.model]
+    folder = stage_folder(root, job.name, job.number)
+    origin = origin_of(catalog, root, folder, job.model, job.name, stage, job.start, job.vision_tower)
+    tokenizer_folder, picture_folder = _folders(origin)
+    tokenizer = load_tokenizer(tokenizer_folder, stage.scripts.max_length)
+    mix = read_mix(catalog, root, job.number, bad_records=stage.run.bad_records)
+    found = Preprocessing.from_folder(picture_folder)
+    dataset = SampleDataset(mix, tokenizer, Preprocessing(model.resolution, found.mean, found.std))
+    order = Order(mix.lengths(), stage, batching(stage.document.batch_size, 1, stage.run.micro_batch))
+    inspected = []
+    for _, index in zip(range(count), order, strict=False):
+        part, number = mix.locate(index)
+        sample = dataset[index]
+        image = part.index.image(number)
+        picture = part.images / image if image is not None else None
+        if isinstance(sample, Damaged):
+            inspected.append(Inspected(part.name, number, picture, (), 0, sample.reason))
+            continue
+        whole = expand(sample.tokens, model.visual_tokens, 2**31)
+        cut = expand(sample.tokens, model.visual_tokens, stage.scripts.max_length)
+        dropped = len(whole.input_ids) - len(cut.input_ids)
+        inspected.append(Inspected(part.name, number, picture, _pieces(cut, tokenizer), dropped))
+    return inspected
+
+
+def _folders(origin: Origin) -> tuple[Path, Path]:
+    """Where tokenizer and preprocessing are, also before the weights were put together."""
+    if origin.has_to_be_made and origin.parts is not None:
+        return origin.parts
+    folder = Path(origin.published) if origin.has_to_be_made and origin.published else origin.folder
+    return folder, folder
+
+
+def _pieces(tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> tuple[Piece, ...]:
+    pieces: list[Piece] = []
+    ids, labels = tokens.input_ids.tolist(), tokens.labels.tolist()
+    start = 0
+    for end in range(1, len(ids) + 1):
+        kind = (labels[start] != IGNORED, ids[start] == PICTURE)
+        if end < len(ids) and (labels[end] != IGNORED, ids[end] == PICTURE) == kind:
+            continue
+        text = "" if kind[1] else tokenizer.decode(ids[start:end])
+        pieces.append(Piece(text, end - start, *kind))
+        start = end
+    return tuple(pieces)

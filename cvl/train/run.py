@@ -1,0 +1,304 @@
+"""One stage from its settings to its trained model: the story of a run, told once by every process of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from transformers import PreTrainedTokenizerBase, TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from cvl.errors import Cancelled, UsageError
+from cvl.files import write_atomically
+from cvl.manifest import Catalog, Model, Stage, settings
+from cvl.root import Root
+from cvl.train import provenance
+from cvl.train.batch import Batching, batching
+from cvl.train.briefing import briefing, data_rows
+from cvl.train.callbacks import Checkpoints, Log, StopInTime, signals_to
+from cvl.train.folder import StageFolder, stage_folder, step_of
+from cvl.train.model.modeling import ConvLlava
+from cvl.train.origin import Origin, make, origin_of
+from cvl.train.parts import freeze_all_but
+from cvl.train.progress import Listener, Silent, Trained
+from cvl.train.ranks import ALONE, Rank, adopt
+from cvl.train.samples.collate import Collator, DamageLog
+from cvl.train.samples.dataset import SampleDataset
+from cvl.train.samples.mix import Mix, read_mix
+from cvl.train.samples.pictures import Preprocessing
+from cvl.train.samples.tokens import load_tokenizer
+from cvl.train.trainer import Order, StageTrainer, arguments, join, rates
+
+_FREE = frozenset({"workers", "save_every", "log_every", "max_skipped"})
+"""Settings that may change when a run goes on: none of them changes a number."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained.
+
+    Args:
+        number: of the stage.
+        stage: its manifest, with the changes of this run.
+        model: the name of the model's manifest.
+        name: of the run: its checkpoints are in `ROOT/checkpoints/NAME`.
+        start: a checkpoint to start from, a folder or a hub repository; None is what the stage says.
+        vision_tower: where a published checkpoint's vision tower lies, if not where the checkpoint says.
+        restart: whether to forget an unfinished run.
+    """
+
+    number: int
+    stage: Stage
+    model: str
+    name: str
+    start: str | None = None
+    vision_tower: str | None = None
+    restart: bool = False
+
+
+def train(
+    catalog: Catalog, root: Root, job: Job, *, rank: Rank | None, prepare: Callable[[], None], listener: Listener
+) -> Trained:
+    """Trains one stage, or goes on with it; returns at once where it is done.
+
+    Args:
+        rank: which process of the run this is; None for a process alone.
+        prepare: is called once, by the process that leads, before anything is read.
+        listener: is told by the process that leads.
+
+    Raises:
+        UsageError: the data, the start weights or the settings are not what they have to be; told before any step.
+        Cancelled: the run was asked to stop; it has saved a checkpoint and goes on when it is started again.
+        CvlError: the loss is no number.
+    """
+    own = rank or ALONE
+    listener = listener if own.leads else Silent()
+    folder = stage_folder(root, job.name, job.number)
+    if folder.is_done and not job.restart:
+        return Trained(folder.path, 0, None, len(DamageLog(folder.damaged).read()), already=True)
+    batch = batching(job.stage.document.batch_size, own.processes, job.stage.run.micro_batch)
+    origin = origin_of(catalog, root, folder, job.model, job.name, job.stage, job.start, job.vision_tower)
+    with _in_company(job, own, folder, batch) as args:
+        notes = _prepare(catalog, job, origin, folder, own, prepare, listener)
+        return _Run(catalog, root, job, origin, folder, batch, args, own, notes).to_the_end(listener)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run whose processes have met and whose start weights are here."""
+
+    catalog: Catalog
+    root: Root
+    job: Job
+    origin: Origin
+    folder: StageFolder
+    batch: Batching
+    args: TrainingArguments
+    rank: Rank
+    notes: tuple[str, ...]
+
+    @property
+    def model(self) -> Model:
+        return self.catalog.models[self.job.model]
+
+    def to_the_end(self, listener: Listener) -> Trained:
+        stage = self.job.stage
+        tokenizer = load_tokenizer(self.origin.folder, stage.scripts.max_length)
+        mix = read_mix(self.catalog, self.root, self.job.number, bad_records=stage.run.bad_records)
+        _refuse_holes(mix, stage, self.job.number)
+        order = Order(mix.lengths(), stage, self.batch)
+        begun = self._begin(mix)
+        model = self._load()
+        damage = DamageLog(self.folder.damaged)
+        trainer = self._trainer(model, mix, tokenizer, order, damage, listener)
+        listener.briefing(self._brief(model, mix, len(order) // self.batch.size, begun))
+        stop = StopInTime()
+        trainer.add_callback(stop)
+        with signals_to(stop):
+            trainer.train(resume_from_checkpoint=str(begun) if begun else None)
+        if stop.asked and trainer.state.global_step < trainer.state.max_steps:
+            raise Cancelled(
+                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is saved",
+                hint="run the same command again to go on",
+            )
+        return self._finish(trainer, tokenizer, mix, damage)
+
+    def _begin(self, mix: Mix) -> Path | None:
+        """The checkpoint to go on from. Refuses to go on with what would not be the same run."""
+        checkpoint = self.folder.checkpoint()
+        if self.rank.leads:
+            facts = msgspec.json.encode(_facts(self.job, self.origin, self.batch, mix), order="sorted")
+            if checkpoint is not None:
+                _compare(msgspec.json.decode(self.folder.run.read_bytes()), msgspec.json.decode(facts), self.folder)
+            else:
+                self.folder.log.unlink(missing_ok=True)
+                self.folder.damaged.unlink(missing_ok=True)
+            self.folder.remove_incomplete()
+            write_atomically(self.folder.run, msgspec.json.format(facts, indent=2) + b"\n")
+        _meet()
+        return checkpoint
+
+    def _load(self) -> ConvLlava:
+        precision = torch.bfloat16 if self.job.stage.scripts.precision == "bf16" else torch.float32
+        model = ConvLlava.from_pretrained(self.origin.folder, dtype=precision)
+        model.config.resolution = self.model.resolution
+        model.config.max_length = self.job.stage.scripts.max_length
+        model.config.use_cache = False
+        freeze_all_but(model, self.job.stage.train)
+        if self.job.stage.scripts.activation_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return model
+
+    def _trainer(
+        self,
+        model: ConvLlava,
+        mix: Mix,
+        tokenizer: PreTrainedTokenizerBase,
+        order: Order,
+        damage: DamageLog,
+        listener: Listener,
+    ) -> StageTrainer:
+        stage = self.job.stage
+        preprocessing = self._preprocessing()
+        return StageTrainer(
+            model=model,
+            args=self.args,
+            dataset=SampleDataset(mix, tokenizer, preprocessing),
+            order=order,
+            stage=stage,
+            data_collator=Collator(
+                visual_tokens=self.model.visual_tokens,
+                max_length=stage.scripts.max_length,
+                pad_id=tokenizer.pad_token_id,
+                resolution=preprocessing.resolution,
+                on_damaged=damage,
+            ),
+            callbacks=[Log(self.folder, listener, self.batch.size, stage.document.epochs), Checkpoints(self.folder)],
+        )
+
+    def _preprocessing(self) -> Preprocessing:
+        found = Preprocessing.from_folder(self.origin.folder)
+        return Preprocessing(self.model.resolution, found.mean, found.std, self.job.stage.run.fast_decode)
+
+    def _brief(self, model: ConvLlava, mix: Mix, steps: int, checkpoint: Path | None) -> Any:
+        return briefing(
+            model,
+            mix,
+            self.job.stage,
+            self.batch,
+            number=self.job.number,
+            title=self.model.title,
+            start=self.origin.text,
+            resumed=step_of(checkpoint) if checkpoint else 0,
+            steps=steps,
+            notes=self.notes,
+        )
+
+    def _finish(
+        self, trainer: StageTrainer, tokenizer: PreTrainedTokenizerBase, mix: Mix, damage: DamageLog
+    ) -> Trained:
+        trainer.model.config.use_cache = True
+        trainer.save_model(str(self.folder.path))
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        if self.rank.leads:
+            tokenizer.save_pretrained(self.folder.path)
+            self._preprocessing().save(self.folder.path)
+            (self.folder.path / "training_args.bin").unlink(missing_ok=True)
+            provenance.write(self.folder.provenance, self._provenance(mix, damage, losses))
+            self.folder.tidy()
+        _meet()
+        return Trained(self.folder.path, trainer.state.max_steps, losses[-1] if losses else None, len(damage.read()))
+
+    def _provenance(self, mix: Mix, damage: DamageLog, losses: list[float]) -> dict[str, Any]:
+        origins = {name: Path(path) for name, path in self.catalog.origins.items()}
+        return {
+            "stage": self.job.number,
+            "model": self.job.model,
+            "start": self.origin.text,
+            "notes": self.notes,
+            "settings": settings(self.job.stage),
+            "learning_rates": rates(self.job.stage),
+            "batch": self.batch,
+            "loss": losses[-1] if losses else None,
+            "data": data_rows(mix),
+            "damaged": len(damage.read()),
+            "manifests": provenance.digests(origins),
+            "lock": provenance.digests({"cvl.lock": self.root.lock}).get("cvl.lock"),
+        }
+
+
+@contextmanager
+def _in_company(job: Job, rank: Rank, folder: StageFolder, batch: Batching) -> Iterator[TrainingArguments]:
+    """Joins the other processes of the run, and leaves them in good order."""
+    adopt(rank)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    join(job.stage.scripts, rank)
+    try:
+        yield arguments(job.stage, folder, batch)
+    finally:
+        if torch.distributed.is_initialized():
+            # A process that ends while others still talk to it makes them abort after a good run.
+            torch.distributed.destroy_process_group()
+
+
+def _prepare(
+    catalog: Catalog,
+    job: Job,
+    origin: Origin,
+    folder: StageFolder,
+    rank: Rank,
+    prepare: Callable[[], None],
+    listener: Listener,
+) -> tuple[str, ...]:
+    """What is done once for all processes: the data is looked at, the start weights are put together."""
+    notes: tuple[str, ...] = ()
+    if rank.leads:
+        if job.restart:
+            folder.clear()
+        prepare()
+        if origin.has_to_be_made:
+            listener.note(f"putting the start weights together: {origin.text}")
+            notes = make(origin, catalog.models[job.model], job.stage)
+        folder.path.mkdir(parents=True, exist_ok=True)
+    _meet()
+    return notes
+
+
+def _meet() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _refuse_holes(mix: Mix, stage: Stage, number: int) -> None:
+    skipped = sum(count for part in mix.parts for count in part.skipped.values())
+    share = skipped / max(1, skipped + len(mix))
+    if not len(mix):
+        raise UsageError(f"stage {number} has no record to train on", hint=f"cvl verify-layout --stage {number}")
+    if share > stage.run.max_skipped:
+        raise UsageError(
+            f"{skipped:,} of {skipped + len(mix):,} records would be left out, more than {stage.run.max_skipped:.1%}",
+            hint=f"cvl verify-layout --stage {number} names what is missing, or allow more: --set max_skipped={share + 0.005:.2f}",
+        )
+
+
+def _facts(job: Job, origin: Origin, batch: Batching, mix: Mix) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    fixed = {key: value for key, value in settings(job.stage).items() if key not in _FREE}
+    records = {part.name: len(part.numbers) for part in mix.parts}
+    return {"model": job.model, "start": origin.text, "processes": batch.processes, "records": records} | fixed
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any], folder: StageFolder) -> None:
+    changed = [key for key in now if before.get(key) != now[key]]
+    if changed:
+        key = changed[0]
+        raise UsageError(
+            f"{folder.path} holds an unfinished run with another {key}: {before.get(key)} there, {now[key]} now",
+            hint="run it with the same settings to go on, or add --restart to forget it",
+        )

@@ -1,0 +1,152 @@
+"""transformers' Trainer, with the order of records and the groups of parameters that the stages ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+from transformers import PreTrainedModel, Trainer, TrainingArguments
+
+from cvl.manifest import Scripts, Stage
+from cvl.train.batch import Batching
+from cvl.train.folder import StageFolder
+from cvl.train.ranks import Rank
+from cvl.train.samples.sampler import grouped_order
+from cvl.train.zero import zero_config
+
+TIMEOUT = 4 * 3600
+"""Seconds that processes wait for each other: while one puts start weights together, the others have nothing to do."""
+
+
+def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArguments:
+    """The stage's settings in transformers' words. To make them joins this process to the others of the run."""
+    document, scripts, run = stage.document, stage.scripts, stage.run
+    on_gpu = torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(folder.path),
+        per_device_train_batch_size=batch.micro,
+        gradient_accumulation_steps=batch.accumulation,
+        # All epochs are one to the Trainer: their orders of records are joined by `Order`.
+        num_train_epochs=1,
+        learning_rate=document.learning_rate,
+        weight_decay=document.weight_decay,
+        warmup_steps=document.warmup_ratio,
+        lr_scheduler_type=scripts.schedule,
+        optim="adamw_torch",
+        adam_beta1=scripts.adam_betas[0],
+        adam_beta2=scripts.adam_betas[1],
+        adam_epsilon=scripts.adam_epsilon,
+        max_grad_norm=scripts.max_grad_norm,
+        bf16=scripts.precision == "bf16",
+        tf32=True if on_gpu else None,
+        seed=scripts.seed,
+        deepspeed=zero_config(scripts),
+        use_cpu=not on_gpu and scripts.deepspeed == "none",
+        ddp_timeout=TIMEOUT,
+        ddp_find_unused_parameters=False,
+        logging_steps=run.log_every,
+        # A loss that is no number is to be seen, not smoothed over.
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=run.save_every,
+        # `Checkpoints` removes old ones, once the new one is known to be whole.
+        save_total_limit=None,
+        report_to=["tensorboard"],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_num_workers=run.workers,
+        dataloader_pin_memory=on_gpu,
+        dataloader_persistent_workers=False,
+        accelerator_config={"split_batches": False, "dispatch_batches": False, "use_seedable_sampler": False},
+    )
+
+
+class Order(Sampler[int]):
+    """The records of all epochs in their order: the same on every process, and again when the run goes on."""
+
+    def __init__(self, lengths: np.ndarray[Any, np.dtype[np.int64]], stage: Stage, batch: Batching) -> None:
+        scripts = stage.scripts
+        orders = [
+            grouped_order(
+                lengths, batch.size, batch.micro, scripts.seed, epoch, by_modality=scripts.group_by_modality_length
+            )
+            for epoch in range(stage.document.epochs)
+        ]
+        self._order = np.concatenate(orders)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Any:
+        return iter(self._order.tolist())
+
+
+def rates(stage: Stage) -> dict[str, float]:
+    """The peak learning rate of each group of parameters, by the beginning of their names."""
+    rate, scripts = stage.document.learning_rate, stage.scripts
+    return {
+        "vision_tower.": scripts.vision_tower_learning_rate or rate,
+        "projector.": scripts.projector_learning_rate or rate,
+        "language_model.": rate,
+    }
+
+
+class StageTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer that takes records in a given order, and gives each part of the model its learning rate."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        dataset: Dataset[Any],
+        order: Order,
+        stage: Stage,
+        **kwargs: Any,
+    ) -> None:
+        self._order = order
+        self._rates = rates(stage)
+        super().__init__(model=model, args=args, train_dataset=dataset, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:  # noqa: ARG002
+        return self._order
+
+    def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
+        """torch's AdamW over the parameters that learn, in groups by part and by whether weights decay."""
+        if self.optimizer is None:
+            chosen = self.model if model is None else model
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, chosen)
+            groups = parameter_groups(
+                chosen, self._rates, self.args.weight_decay, set(self.get_decay_parameter_names(chosen))
+            )
+            self.optimizer = kind(groups, **options)
+        return self.optimizer
+
+
+def parameter_groups(
+    model: torch.nn.Module, rates: Mapping[str, float], weight_decay: float, decaying: set[str]
+) -> list[dict[str, Any]]:
+    """The parameters that learn, in one group for each part that has any, with decay and without."""
+    groups = []
+    for prefix, rate in rates.items():
+        learning = [
+            (name, parameter)
+            for name, parameter in model.named_parameters()
+            if name.startswith(prefix) and parameter.requires_grad
+        ]
+        for decays in (True, False):
+            chosen = [parameter for name, parameter in learning if (name in decaying) is decays]
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": weight_decay if decays else 0.0})
+    return groups
+
+
+def join(scripts: Scripts, rank: Rank) -> None:
+    """Meets the other processes where there is no GPU: left to itself, DeepSpeed would look for another backend."""
+    if scripts.deepspeed == "none" or torch.cuda.is_available() or torch.distributed.is_initialized():
+        return
+    import deepspeed  # noqa: PLC0415 - two seconds that plain data parallelism does not need
+
+    deepspeed.init_distributed("gloo", rank=rank.number, world_size=rank.processes, verbose=False)
