@@ -9,6 +9,7 @@ CvlError                      1  work failed
 ├── ArchiveError              1  an archive cannot be unpacked, or tries to leave its folder
 ├── ImageError                1  a picture cannot be read
 ├── AnnotationError           1  an instruction file is not what it should be
+├── CheckpointError           1  a checkpoint cannot be read
 ├── DiskError                 1  no room, no permission, a read-only folder
 ├── UsageError                2  the command line asks for something that does not exist
 │   ├── ManifestError         2  a manifest is wrong: names the file, the key and the mend
@@ -75,6 +76,10 @@ class ImageError(CvlError):
 
 class AnnotationError(CvlError):
     """An instruction file is not what it should be."""
+
+
+class CheckpointError(CvlError):
+    """A checkpoint cannot be read: a file is missing or damaged, or its tensors are not those of its config."""
 
 
 class DiskError(CvlError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,21 @@ import typer
 DEFAULT_ROOT = Path("ShareGPT4V")
 DEFAULT_DEMO = Path("cvl-demo")
 DEFAULT_MODEL = "7b-768"
+
+
+class Form(StrEnum):
+    """The forms that a checkpoint can be exported in."""
+
+    CONVLLAVA = "convllava"
+    HF = "hf"
+
+
+class Precision(StrEnum):
+    """What an exported checkpoint's tensors are written in."""
+
+    BF16 = "bf16"
+    FP32 = "fp32"
+
 
 # Of every command.
 Root = Annotated[Path, typer.Option("--root", envvar="CVL_ROOT", help="The tree's root, the document's ShareGPT4V/.")]
@@ -96,8 +112,8 @@ Image = Annotated[Path | None, typer.Option("--image", help="The picture to talk
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="The longest answer.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0, help="0 takes the likeliest word each time.")]
 Target = Annotated[Path, typer.Argument(help="The folder to write; it must not be there yet.", metavar="FOLDER")]
-Form = Annotated[str, typer.Option("--format", help="`convllava` is the published layout, `hf` one folder of ours.")]
-Precision = Annotated[str | None, typer.Option("--precision", help="bf16 or fp32; default: as it is.")]
+FormOption = Annotated[Form, typer.Option("--format", help="The published layout, or one self-contained folder.")]
+PrecisionOption = Annotated[Precision | None, typer.Option("--precision", help="Of the tensors; default: as it is.")]
 
 # Of `cvl demo`.
 Folder = Annotated[Path, typer.Argument(help="Where the miniature lives; run again, it goes on.")]

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from cvl.annotations import Index
+from cvl.annotations.index import Index
 from cvl.errors import UsageError
 from cvl.files import write_atomically
 from cvl.manifest import format_shards, parse_shards
@@ -21,6 +24,7 @@ VERSION = 1
 MISSING_IMAGE = "missing-image"
 
 Skips = dict[str, list[int]]
+Ranges = Annotated[str, msgspec.Meta(pattern="^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$")]
 
 
 class SkipEntry(msgspec.Struct, frozen=True):
@@ -36,7 +40,15 @@ class SkipEntry(msgspec.Struct, frozen=True):
     size: int
     mtime_ns: int
     records: int
-    reasons: Mapping[str, str]
+    reasons: Mapping[str, Ranges]
+
+    def mask(self, reason: str) -> NDArray[np.bool_]:
+        """For each record of the instruction file, whether it is skipped for this reason."""
+        mask = np.zeros(self.records, dtype=np.bool_)
+        for part in self.reasons[reason].split(","):
+            first, _, last = part.partition("-")
+            mask[int(first) : int(last or first) + 1] = True
+        return mask
 
     def numbers(self) -> frozenset[int]:
         """All record numbers that are skipped, for whatever reason."""
@@ -54,7 +66,7 @@ class _Document(msgspec.Struct):
 
 def entry(index: Index, skips: Skips) -> SkipEntry:
     """The skip list's entry for one instruction file."""
-    reasons = {reason: format_shards(numbers) for reason, numbers in skips.items()}
+    reasons = {reason: format_shards(numbers) for reason, numbers in skips.items() if numbers}
     return SkipEntry(index.header.size, index.header.mtime_ns, len(index), reasons)
 
 

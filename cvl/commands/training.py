@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from cvl import options
-from cvl.errors import Cancelled, UsageError
+from cvl.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from cvl.manifest import Catalog, Stage
     from cvl.root import Root
     from cvl.train.run import Job
@@ -122,8 +125,8 @@ def chat(
 def export(
     checkpoint: options.Checkpoint,
     target: options.Target,
-    form: options.Form = "convllava",
-    precision: options.Precision = None,
+    form: options.FormOption = options.Form.CONVLLAVA,
+    precision: options.PrecisionOption = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a checkpoint in another form, reload it and compare it: only then is it done.
@@ -131,14 +134,19 @@ def export(
     cvl export ShareGPT4V/checkpoints/7b-768/stage3 ConvLLaVA-mine --format convllava
     """
     _require("export", "torch", "transformers")
-    from cvl.output.console import print_json, stdout
+    from cvl.output.console import print_json
+    from cvl.output.training import print_exported
     from cvl.train.checkpoint.export import export as write
 
-    exported = write(checkpoint, target, form, precision)
-    if as_json:
-        print_json(exported)
-    else:
-        stdout().print(f"exported and compared: {target}: {exported.tensors:,} tensors, {form}")
+    remarks = write(Path(checkpoint), target, form.value, _dtype(precision))
+    print_json({"folder": target, "format": form, "remarks": remarks}) if as_json else print_exported(target, remarks)
+
+
+def _dtype(precision: options.Precision | None) -> torch.dtype | None:
+    import torch
+
+    kinds = {options.Precision.BF16: torch.bfloat16, options.Precision.FP32: torch.float32}
+    return kinds[precision] if precision is not None else None
 
 
 def _stage(catalog: Catalog, number: int, changes: list[str]) -> Stage:

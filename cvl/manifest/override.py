@@ -74,7 +74,7 @@ def _value(text: str) -> Any:
 
 def _edited(names: tuple[str, ...], text: str) -> tuple[str, ...]:
     wanted = [name.strip() for name in text.split(",") if name.strip()]
-    if not all(name[0] in "+-" for name in wanted):
+    if not wanted or not all(name[0] in "+-" for name in wanted):
         return tuple(wanted)
     for name in wanted:
         rest = tuple(other for other in names if other != name[1:])

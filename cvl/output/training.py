@@ -152,6 +152,13 @@ def print_trained(trained: Trained) -> None:
         console.print(Text(damaged, style="yellow"))
 
 
+def print_exported(folder: Path, remarks: tuple[str, ...]) -> None:
+    """Where an export lies, and what there is to know about it."""
+    stdout().print(f"exported, read again and compared: {folder}", soft_wrap=True)
+    for remark in remarks:
+        stderr().print(Text(remark, style="yellow"), soft_wrap=True)
+
+
 def print_inspected(samples: list[Inspected]) -> None:
     """Each sample: its picture in small, its text, what the model learns to say in green."""
     console = stdout()

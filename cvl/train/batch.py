@@ -37,13 +37,20 @@ def batching(size: int, processes: int, at_most: int) -> Batching:
         UsageError: the batch cannot be shared out evenly; the hint names numbers of processes that can.
     """
     if size % processes:
-        fitting = [count for count in range(1, size + 1) if size % count == 0]
-        below = max((count for count in fitting if count < processes), default=1)
-        above = min((count for count in fitting if count > processes), default=size)
         raise UsageError(
             f"a global batch of {size} cannot be shared out evenly among {processes} processes",
-            hint=f"use {below} or {above} processes, or another batch: --set batch_size=N",
+            hint=f"use {_fitting(size, processes)} processes, or another batch: --set batch_size=N",
         )
     share = size // processes
     micro = max(count for count in range(1, min(share, at_most) + 1) if share % count == 0)
     return Batching(processes, micro, share // micro)
+
+
+def _fitting(size: int, processes: int) -> str:
+    """The numbers next to `processes` that `size` can be shared out among."""
+    fitting = [count for count in range(1, size + 1) if size % count == 0]
+    nearest = [
+        [count for count in fitting if count < processes][-1:],
+        [count for count in fitting if count > processes][:1],
+    ]
+    return " or ".join(str(count) for counts in nearest for count in counts)

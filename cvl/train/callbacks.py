@@ -12,10 +12,10 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from cvl.errors import EXIT_CANCELLED, CvlError
+from cvl.train.company import any_of, meet
 from cvl.train.folder import StageFolder
 from cvl.train.progress import Listener, Step
 
@@ -91,8 +91,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_kwargs: Any) -> None:
         """Waits for all, then marks."""
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
+        meet()
         if state.is_world_process_zero:
             self._folder.mark_complete(state.global_step)
 
@@ -113,7 +112,7 @@ class StopInTime(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, _state: TrainerState, control: TrainerControl, **_kwargs: Any
     ) -> None:
         """Agrees with all processes on whether to stop: a signal reaches them at different steps."""
-        self.asked = _any(self.asked, args.device)
+        self.asked = any_of(self.asked, args.device)
         if self.asked:
             control.should_save = True
             control.should_training_stop = True
@@ -128,14 +127,6 @@ def signals_to(stop: StopInTime) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _any(asked: bool, device: torch.device) -> bool:
-    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return asked
-    flag = torch.tensor(int(asked), device=device)
-    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-    return bool(flag.item())
 
 
 def _forget_after(folder: StageFolder, step: int) -> None:

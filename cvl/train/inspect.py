@@ -14,7 +14,8 @@ from cvl.train.origin import Origin, origin_of
 from cvl.train.progress import Inspected, Piece
 from cvl.train.run import Job
 from cvl.train.samples.collate import expand
-from cvl.train.samples.dataset import Damaged, SampleDataset
+from cvl.train.samples.damage import Damaged
+from cvl.train.samples.dataset import SampleDataset
 from cvl.train.samples.mix import read_mix
 from cvl.train.samples.pictures import Preprocessing
 from cvl.train.samples.tokens import IGNORED, PICTURE, Tokens, load_tokenizer

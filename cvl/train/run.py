@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from transformers import PreTrainedTokenizerBase, TrainingArguments
+from torch.utils.tensorboard import SummaryWriter
+from transformers import TrainingArguments
+from transformers.integrations import TensorBoardCallback
 from transformers.utils import logging as transformers_logging
 
 from cvl.errors import Cancelled, UsageError
@@ -21,18 +24,22 @@ from cvl.train import provenance
 from cvl.train.batch import Batching, batching
 from cvl.train.briefing import briefing, data_rows
 from cvl.train.callbacks import Checkpoints, Log, StopInTime, signals_to
+from cvl.train.checkpoint.model import Source, write_into
+from cvl.train.checkpoint.weights import piece_of
+from cvl.train.company import company, meet
 from cvl.train.folder import StageFolder, stage_folder, step_of
 from cvl.train.model.modeling import ConvLlava
 from cvl.train.origin import Origin, make, origin_of
 from cvl.train.parts import freeze_all_but
 from cvl.train.progress import Listener, Silent, Trained
-from cvl.train.ranks import ALONE, Rank, adopt
-from cvl.train.samples.collate import Collator, DamageLog
+from cvl.train.ranks import ALONE, Rank
+from cvl.train.samples.collate import Collator
+from cvl.train.samples.damage import DamageLog
 from cvl.train.samples.dataset import SampleDataset
 from cvl.train.samples.mix import Mix, read_mix
 from cvl.train.samples.pictures import Preprocessing
 from cvl.train.samples.tokens import load_tokenizer
-from cvl.train.trainer import Order, StageTrainer, arguments, join, rates
+from cvl.train.trainer import Order, StageTrainer, arguments, enable_checkpointing, rates
 
 _FREE = frozenset({"workers", "save_every", "log_every", "max_skipped"})
 """Settings that may change when a run goes on: none of them changes a number."""
@@ -83,8 +90,11 @@ def train(
         return Trained(folder.path, 0, None, len(DamageLog(folder.damaged).read()), already=True)
     batch = batching(job.stage.document.batch_size, own.processes, job.stage.run.micro_batch)
     origin = origin_of(catalog, root, folder, job.model, job.name, job.stage, job.start, job.vision_tower)
-    with _in_company(job, own, folder, batch) as args:
+    _quiet()
+    with company(own, job.stage.scripts):
+        # Before the arguments are made: what puts start weights together needs whole tensors.
         notes = _prepare(catalog, job, origin, folder, own, prepare, listener)
+        args = arguments(job.stage, folder, batch)
         return _Run(catalog, root, job, origin, folder, batch, args, own, notes).to_the_end(listener)
 
 
@@ -115,7 +125,9 @@ class _Run:
         begun = self._begin(mix)
         model = self._load()
         damage = DamageLog(self.folder.damaged)
-        trainer = self._trainer(model, mix, tokenizer, order, damage, listener)
+        trainer = self._trainer(
+            model, SampleDataset(mix, tokenizer, self._preprocessing()), order, damage, begun, listener
+        )
         listener.briefing(self._brief(model, mix, len(order) // self.batch.size, begun))
         stop = StopInTime()
         trainer.add_callback(stop)
@@ -126,7 +138,7 @@ class _Run:
                 f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is saved",
                 hint="run the same command again to go on",
             )
-        return self._finish(trainer, tokenizer, mix, damage)
+        return self._finish(trainer, mix, damage)
 
     def _begin(self, mix: Mix) -> Path | None:
         """The checkpoint to go on from. Refuses to go on with what would not be the same run."""
@@ -140,7 +152,7 @@ class _Run:
                 self.folder.damaged.unlink(missing_ok=True)
             self.folder.remove_incomplete()
             write_atomically(self.folder.run, msgspec.json.format(facts, indent=2) + b"\n")
-        _meet()
+        meet()
         return checkpoint
 
     def _load(self) -> ConvLlava:
@@ -151,35 +163,36 @@ class _Run:
         model.config.use_cache = False
         freeze_all_but(model, self.job.stage.train)
         if self.job.stage.scripts.activation_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable_checkpointing(model)
         return model
 
     def _trainer(
         self,
         model: ConvLlava,
-        mix: Mix,
-        tokenizer: PreTrainedTokenizerBase,
+        dataset: SampleDataset,
         order: Order,
         damage: DamageLog,
+        begun: Path | None,
         listener: Listener,
     ) -> StageTrainer:
         stage = self.job.stage
-        preprocessing = self._preprocessing()
-        return StageTrainer(
-            model=model,
-            args=self.args,
-            dataset=SampleDataset(mix, tokenizer, preprocessing),
-            order=order,
-            stage=stage,
-            data_collator=Collator(
-                visual_tokens=self.model.visual_tokens,
-                max_length=stage.scripts.max_length,
-                pad_id=tokenizer.pad_token_id,
-                resolution=preprocessing.resolution,
-                on_damaged=damage,
-            ),
-            callbacks=[Log(self.folder, listener, self.batch.size, stage.document.epochs), Checkpoints(self.folder)],
+        collator = Collator(
+            visual_tokens=self.model.visual_tokens,
+            max_length=stage.scripts.max_length,
+            pad_id=model.generation_config.pad_token_id,
+            resolution=self.model.resolution,
+            on_damaged=damage,
         )
+        log = Log(self.folder, listener, self.batch.size, stage.document.epochs)
+        callbacks = [log, *self._tensorboard(begun), Checkpoints(self.folder)]
+        return StageTrainer(model, self.args, dataset, order, stage, data_collator=collator, callbacks=callbacks)
+
+    def _tensorboard(self, begun: Path | None) -> list[TensorBoardCallback]:
+        """Keeps the log for TensorBoard too; steps that are about to be taken again are dropped there."""
+        if not self.rank.leads:
+            return []
+        again = step_of(begun) + 1 if begun else None
+        return [TensorBoardCallback(SummaryWriter(str(self.folder.tensorboard), purge_step=again))]
 
     def _preprocessing(self) -> Preprocessing:
         found = Preprocessing.from_folder(self.origin.folder)
@@ -199,20 +212,22 @@ class _Run:
             notes=self.notes,
         )
 
-    def _finish(
-        self, trainer: StageTrainer, tokenizer: PreTrainedTokenizerBase, mix: Mix, damage: DamageLog
-    ) -> Trained:
-        trainer.model.config.use_cache = True
-        trainer.save_model(str(self.folder.path))
+    def _finish(self, trainer: StageTrainer, mix: Mix, damage: DamageLog) -> Trained:
+        # A collective: under ZeRO-3 every process holds a piece of each tensor.
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         if self.rank.leads:
-            tokenizer.save_pretrained(self.folder.path)
-            self._preprocessing().save(self.folder.path)
-            (self.folder.path / "training_args.bin").unlink(missing_ok=True)
+            self._save(trainer.model, weights)
             provenance.write(self.folder.provenance, self._provenance(mix, damage, losses))
             self.folder.tidy()
-        _meet()
+        meet()
         return Trained(self.folder.path, trainer.state.max_steps, losses[-1] if losses else None, len(damage.read()))
+
+    def _save(self, model: ConvLlava, weights: dict[str, torch.Tensor]) -> None:
+        """Writes the trained model with all that it takes to use it."""
+        model.config.use_cache = True
+        pieces = [piece_of(name, tensor) for name, tensor in weights.items()]
+        write_into(self.folder.path, Source(model.config, pieces, self.origin.folder, self.origin.folder))
 
     def _provenance(self, mix: Mix, damage: DamageLog, losses: list[float]) -> dict[str, Any]:
         origins = {name: Path(path) for name, path in self.catalog.origins.items()}
@@ -230,21 +245,6 @@ class _Run:
             "manifests": provenance.digests(origins),
             "lock": provenance.digests({"cvl.lock": self.root.lock}).get("cvl.lock"),
         }
-
-
-@contextmanager
-def _in_company(job: Job, rank: Rank, folder: StageFolder, batch: Batching) -> Iterator[TrainingArguments]:
-    """Joins the other processes of the run, and leaves them in good order."""
-    adopt(rank)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    join(job.stage.scripts, rank)
-    try:
-        yield arguments(job.stage, folder, batch)
-    finally:
-        if torch.distributed.is_initialized():
-            # A process that ends while others still talk to it makes them abort after a good run.
-            torch.distributed.destroy_process_group()
 
 
 def _prepare(
@@ -266,13 +266,19 @@ def _prepare(
             listener.note(f"putting the start weights together: {origin.text}")
             notes = make(origin, catalog.models[job.model], job.stage)
         folder.path.mkdir(parents=True, exist_ok=True)
-    _meet()
+    meet()
     return notes
 
 
-def _meet() -> None:
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
+def _quiet() -> None:
+    """What the libraries say about themselves is told by the briefing, or of no use to who trains."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    # Of names that DeepSpeed calls and torch has renamed.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    if not torch.cuda.is_available():
+        # Else DeepSpeed looks for every accelerator there is, and warns that it found none.
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def _refuse_holes(mix: Mix, stage: Stage, number: int) -> None:
@@ -283,7 +289,7 @@ def _refuse_holes(mix: Mix, stage: Stage, number: int) -> None:
     if share > stage.run.max_skipped:
         raise UsageError(
             f"{skipped:,} of {skipped + len(mix):,} records would be left out, more than {stage.run.max_skipped:.1%}",
-            hint=f"cvl verify-layout --stage {number} names what is missing, or allow more: --set max_skipped={share + 0.005:.2f}",
+            hint=f"`cvl verify-layout --stage {number}` says why; --set max_skipped={share + 0.005:.2f} goes on",
         )
 
 

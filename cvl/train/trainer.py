@@ -8,21 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
-from cvl.manifest import Scripts, Stage
+from cvl.manifest import Stage
 from cvl.train.batch import Batching
+from cvl.train.company import TIMEOUT
 from cvl.train.folder import StageFolder
-from cvl.train.ranks import Rank
 from cvl.train.samples.sampler import grouped_order
 from cvl.train.zero import zero_config
 
-TIMEOUT = 4 * 3600
-"""Seconds that processes wait for each other: while one puts start weights together, the others have nothing to do."""
-
 
 def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArguments:
-    """The stage's settings in transformers' words. To make them joins this process to the others of the run."""
+    """The stage's settings in transformers' words. From here on models are made in pieces, under ZeRO-3."""
     document, scripts, run = stage.document, stage.scripts, stage.run
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
@@ -44,8 +41,8 @@ def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArg
         tf32=True if on_gpu else None,
         seed=scripts.seed,
         deepspeed=zero_config(scripts),
-        use_cpu=not on_gpu and scripts.deepspeed == "none",
-        ddp_timeout=TIMEOUT,
+        use_cpu=not on_gpu,
+        ddp_timeout=int(TIMEOUT.total_seconds()),
         ddp_find_unused_parameters=False,
         logging_steps=run.log_every,
         # A loss that is no number is to be seen, not smoothed over.
@@ -54,7 +51,7 @@ def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArg
         save_steps=run.save_every,
         # `Checkpoints` removes old ones, once the new one is known to be whole.
         save_total_limit=None,
-        report_to=["tensorboard"],
+        report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_num_workers=run.workers,
@@ -109,6 +106,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._order = order
         self._rates = rates(stage)
         super().__init__(model=model, args=args, train_dataset=dataset, **kwargs)
+        # It would print every log a second time, to stdout.
+        self.remove_callback(PrinterCallback)
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:  # noqa: ARG002
         return self._order
@@ -143,10 +142,9 @@ def parameter_groups(
     return groups
 
 
-def join(scripts: Scripts, rank: Rank) -> None:
-    """Meets the other processes where there is no GPU: left to itself, DeepSpeed would look for another backend."""
-    if scripts.deepspeed == "none" or torch.cuda.is_available() or torch.distributed.is_initialized():
-        return
-    import deepspeed  # noqa: PLC0415 - two seconds that plain data parallelism does not need
-
-    deepspeed.init_distributed("gloo", rank=rank.number, world_size=rank.processes, verbose=False)
+def enable_checkpointing(model: PreTrainedModel) -> None:
+    """Computes activations anew in the backward pass, by whichever name the installed transformers has for it."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        model.gradient_checkpointing_enable({"use_reentrant": False})

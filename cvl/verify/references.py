@@ -12,11 +12,11 @@ import numpy as np
 
 from cvl.annotations import FATAL, Index
 from cvl.annotations import Problem as Defect
+from cvl.annotations.skiplist import MISSING_IMAGE, Skips
 from cvl.images import ImageKind, kind_of
 from cvl.manifest import Annotation, Catalog, Source
 from cvl.verify.layout import doubled, fetchable, flatten_cure
 from cvl.verify.report import AnnotationState, Kind, Problem
-from cvl.verify.skiplist import MISSING_IMAGE, Skips
 from cvl.verify.tree import Tree
 
 _EXAMPLES = 5

@@ -6,11 +6,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cvl.annotations import AnnotationFile, index_of
+from cvl.annotations.skiplist import MISSING_IMAGE, VERSION, SkipEntry, entry, read_skiplist, update_skiplist
 from cvl.errors import UsageError
-from cvl.verify.skiplist import MISSING_IMAGE, VERSION, SkipEntry, entry, read_skiplist, update_skiplist
 
 RECORD = {
     "image": "coco/1.jpg",
@@ -33,6 +34,17 @@ def test_an_entry_says_which_records_of_which_file(file: AnnotationFile, tmp_pat
     assert made.records == 12
     assert made.reasons == {"missing-image": "0-2,7", "no-answer": "11"}
     assert made.numbers() == {0, 1, 2, 7, 11}
+
+
+def test_a_mask_says_of_each_record_whether_it_is_skipped() -> None:
+    made = SkipEntry(1, 1, 9, {"missing-image": "0,3-4,8", "no-answer": "4"})
+    assert np.flatnonzero(made.mask("missing-image")).tolist() == [0, 3, 4, 8]
+    assert made.mask("no-answer").tolist() == [False] * 4 + [True] + [False] * 4
+
+
+def test_a_reason_that_no_record_has_is_left_out(file: AnnotationFile, tmp_path: Path) -> None:
+    with index_of(file, tmp_path / "index") as index:
+        assert entry(index, {MISSING_IMAGE: []}).reasons == {}
 
 
 def test_a_record_with_two_reasons_is_skipped_once() -> None:
@@ -73,7 +85,19 @@ def test_without_a_file_nothing_is_skipped(tmp_path: Path) -> None:
     assert read_skiplist(tmp_path / "skiplist.json") == {}
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"version": 1}', '{"version": 99, "annotations": {}}'])
+ENTRY = '{{"version": 1, "annotations": {{"a": {{"size": 1, "mtime_ns": 1, "records": 9, "reasons": {{"x": "{}"}}}}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"version": 1}',
+        '{"version": 99, "annotations": {}}',
+        *map(ENTRY.format, ("", "all", "1-", "1,,2", "-1")),
+    ],
+)
 def test_what_is_no_skip_list_of_this_version_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "skiplist.json"
     path.write_text(content)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from cvl.annotations.skiplist import read_skiplist
 from cvl.demo.miniature import World
 from cvl.errors import UsageError
 from cvl.events import Event, EventKind
 from cvl.manifest import Annotation, Catalog, Source
 from cvl.root import Root
 from cvl.verify.report import Kind, Report
-from cvl.verify.skiplist import read_skiplist
 from cvl.verify.verify import read_report, verify
 
 MIX = "data/llava/llava_v1_5_mix665k.json"

@@ -1,0 +1,62 @@
+"""Checkpoints on the hub: downloaded once into huggingface_hub's cache, `HF_ENDPOINT` and `HF_TOKEN` respected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from httpx2 import HTTPError
+from huggingface_hub import HfApi, errors, snapshot_download
+
+from cvl.errors import GoneError, RefusedError, TransferError, UsageError
+
+_DESCRIPTIONS = ["*.json", "*.model"]
+
+
+def fetch_repository(repository: str) -> Path:
+    """The folder of a hub repository's checkpoint, downloaded if it is not in the cache.
+
+    Of weights that lie there twice, as safetensors and as `.bin`, only the safetensors are brought.
+
+    Raises:
+        UsageError: this cannot be the name of a repository.
+        GoneError: there is no such repository, or the token may not see it.
+        RefusedError: its terms are not accepted, or the hub must not be asked.
+        TransferError: the hub cannot be reached.
+    """
+    with _translated(repository):
+        try:
+            names = HfApi().list_repo_files(repository)
+        except errors.OfflineModeIsEnabled:
+            return Path(snapshot_download(repository, local_files_only=True))
+        weights = "model*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
+        return Path(snapshot_download(repository, allow_patterns=[*_DESCRIPTIONS, weights]))
+
+
+@contextmanager
+def _translated(repository: str) -> Iterator[None]:
+    """Turn huggingface_hub's errors into ours, in one place."""
+    try:
+        yield
+    except errors.HFValidationError as error:
+        hint = "name a folder, or a repository as ORGANISATION/NAME"
+        raise UsageError(f"{repository!r} is neither a folder nor a repository of the hub", hint=hint) from error
+    except errors.GatedRepoError as error:
+        hint = "accept its terms on the hub, then `hf auth login` or set HF_TOKEN"
+        raise RefusedError(f"{repository}: the repository asks you to accept its terms", hint=hint) from error
+    except errors.RepositoryNotFoundError as error:
+        hint = "check its name; a private one needs `hf auth login` or HF_TOKEN"
+        raise GoneError(
+            f"{repository}: the hub has no such repository, or none that this token may see", hint=hint
+        ) from error
+    except errors.LocalEntryNotFoundError as error:
+        hint = "unset HF_HUB_OFFLINE, or look at the connection"
+        raise RefusedError(f"{repository} is not in the cache, and the hub cannot be asked", hint=hint) from error
+    except errors.HfHubHTTPError as error:
+        raise TransferError(
+            f"{repository}: the hub says {error.response.status_code}", hint="try again later"
+        ) from error
+    except (HTTPError, OSError) as error:
+        hint = "look at the connection; HF_ENDPOINT names another hub"
+        raise TransferError(f"{repository}: {str(error) or type(error).__name__}", hint=hint) from error

@@ -1,0 +1,64 @@
+"""The processes of a run among each other: they join, wait for each other, and part in good order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+
+from cvl.manifest import Scripts
+from cvl.train.ranks import Rank, adopt
+
+TIMEOUT = timedelta(hours=4)
+"""How long processes wait for each other: while one puts start weights together, the others have nothing to do."""
+
+_SHARED_MEMORY_KERNEL = "deepspeed_shm_comm"
+
+
+@contextmanager
+def company(rank: Rank, scripts: Scripts) -> Iterator[None]:
+    """Joins this process to the others of the run, and leaves them at the end.
+
+    A process alone joins nobody, unless ZeRO wants company even then.
+    """
+    if rank.processes > 1 or scripts.deepspeed != "none":
+        adopt(rank)
+        _join(rank, zero=scripts.deepspeed != "none")
+    try:
+        yield
+    finally:
+        if torch.distributed.is_initialized():
+            # A process that ends while others still talk to it makes them abort after a good run.
+            torch.distributed.destroy_process_group()
+
+
+def meet() -> None:
+    """Waits until every process of the run is here."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def any_of(wish: bool, device: torch.device) -> bool:
+    """Whether any process of the run has this wish; all get the same answer."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return wish
+    flag = torch.tensor(int(wish), device=device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag.item())
+
+
+def _join(rank: Rank, *, zero: bool) -> None:
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(rank.local)
+        backend = "nccl"
+    if not zero:
+        torch.distributed.init_process_group(backend, timeout=TIMEOUT, rank=rank.number, world_size=rank.processes)
+        return
+    import deepspeed  # noqa: PLC0415 - two seconds that plain data parallelism does not need
+
+    # A kernel that inference alone uses; to build it takes a compiler and a minute.
+    deepspeed.ops.__compatible_ops__[_SHARED_MEMORY_KERNEL] = False
+    deepspeed.init_distributed(backend, timeout=TIMEOUT, rank=rank.number, world_size=rank.processes, verbose=False)

@@ -1,0 +1,24 @@
+"""Keeping the memory that pictures need, from one picture to the next."""
+
+from __future__ import annotations
+
+import ctypes
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+_KEPT = 128 << 20
+_MAPPED = 32 << 20
+
+
+def keep_memory() -> None:
+    """Lets this process keep up to 128 MiB that it has freed, for the next picture, where the C library is glibc's.
+
+    Left to itself glibc returns the megabytes of every picture to the system, which then has to find, map and zero
+    them again for the next one: up to half of the time that preparing a picture takes. Elsewhere this does nothing.
+    Processes that are forked from this one inherit it.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)

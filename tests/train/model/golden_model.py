@@ -1,0 +1,61 @@
+"""The published code's batch, and towers small enough to test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import ConvNextConfig
+
+Array = NDArray[Any]
+
+GOLDEN = Path(__file__).parents[2] / "data/golden/model"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What goes into `forward`, and what the published code made of it."""
+
+    input_ids: Tensor
+    labels: Tensor
+    attention_mask: Tensor
+    pixel_values: Tensor
+    logits: Tensor
+    loss: float
+
+    def inputs(self) -> dict[str, Tensor]:
+        return {
+            "input_ids": self.input_ids,
+            "labels": self.labels,
+            "attention_mask": self.attention_mask,
+            "pixel_values": self.pixel_values,
+        }
+
+
+def expanded(ids: Array, labels: Array, visual_tokens: int) -> tuple[Array, Array]:
+    """A row with the one picture id repeated for each visual token; their labels are ignored already."""
+    times = np.where(ids == -200, visual_tokens, 1)
+    return np.repeat(ids, times), np.repeat(labels, times)
+
+
+def right_padded(row: Array, length: int, value: int) -> Tensor:
+    padded = torch.full((length,), value, dtype=torch.int64)
+    padded[: len(row)] = torch.from_numpy(row.astype(np.int64))
+    return padded
+
+
+def tower_config(**changes: Any) -> ConvNextConfig:
+    """A tower whose blocks do something: at its usual start, a layer scale of 1e-6 hides them."""
+    sizes: dict[str, Any] = {"num_stages": 5, "depths": [1, 1, 2, 1, 2], "hidden_sizes": [4, 8, 12, 16, 24]}
+    return ConvNextConfig(**sizes | {"layer_scale_init_value": 0.5} | changes)
+
+
+def gradient(parameter: Tensor) -> Tensor:
+    """The gradient of a parameter, which must have one."""
+    assert parameter.grad is not None
+    return parameter.grad

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cvl.root import Root
+from cvl.train.folder import StageFolder, stage_folder, step_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StageFolder:
+    return stage_folder(Root(tmp_path), "7b-768", 2)
+
+
+def saved(folder: StageFolder, *steps: int) -> None:
+    for step in steps:
+        path = folder.path / f"checkpoint-{step}"
+        path.mkdir(parents=True)
+        (path / "model.safetensors").write_bytes(b"weights")
+
+
+def test_a_stage_lies_under_its_runs_name(tmp_path: Path, folder: StageFolder) -> None:
+    assert folder.path == tmp_path / "checkpoints/7b-768/stage2"
+    assert not folder.path.exists()
+
+
+def test_a_checkpoint_counts_only_once_it_is_whole(folder: StageFolder) -> None:
+    assert folder.checkpoint() is None
+    saved(folder, 500)
+    assert folder.checkpoint() is None
+    folder.mark_complete(500)
+    assert folder.checkpoint() == folder.path / "checkpoint-500"
+
+
+def test_steps_are_compared_as_numbers(folder: StageFolder) -> None:
+    saved(folder, 500, 1000)
+    for step in (1000, 500):
+        (folder.path / f"checkpoint-{step}" / "complete").touch()
+    found = folder.checkpoint()
+    assert found is not None
+    assert step_of(found) == 1000
+
+
+def test_the_one_before_goes_only_when_the_next_is_whole(folder: StageFolder) -> None:
+    saved(folder, 500)
+    folder.mark_complete(500)
+    saved(folder, 1000)
+    assert folder.checkpoint() == folder.path / "checkpoint-500"
+    folder.mark_complete(1000)
+    assert [path.name for path in folder.path.iterdir()] == ["checkpoint-1000"]
+
+
+def test_what_was_being_written_when_the_run_ended_is_removed(folder: StageFolder) -> None:
+    saved(folder, 500, 1000)
+    folder.mark_complete(500)
+    folder.remove_incomplete()
+    assert [path.name for path in folder.path.iterdir()] == ["checkpoint-500"]
+
+
+def test_a_done_stage_keeps_the_model_and_what_tells_of_it(folder: StageFolder) -> None:
+    saved(folder, 500)
+    folder.start.mkdir()
+    for path in (folder.path / "model.safetensors", folder.log, folder.provenance):
+        path.write_text("{}")
+    folder.tidy()
+    assert {path.name for path in folder.path.iterdir()} == {"model.safetensors", "log.jsonl", "provenance.json"}
+    assert folder.is_done
+
+
+def test_a_folder_of_another_name_is_left_alone(folder: StageFolder) -> None:
+    (folder.path / "checkpoint-best").mkdir(parents=True)
+    folder.remove_incomplete()
+    folder.tidy()
+    assert (folder.path / "checkpoint-best").is_dir()
+
+
+def test_clearing_what_is_not_there_is_no_error(folder: StageFolder) -> None:
+    folder.clear()
+    assert not folder.is_done
