@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ from cvl.download.select import Request, select
 from cvl.download.survey import survey
 from cvl.manifest import STAGES, Catalog
 from cvl.root import Root
+from cvl.train.folder import read_facts, stage_folder
 from cvl.verify.verify import read_report
 
 
@@ -48,13 +50,15 @@ class StageStatus:
         number: 1, 2 or 3.
         title: as the document calls it.
         verified: what the last verification said of its data; None if nobody asked.
-        trained: the checkpoints of it that are here, by model.
+        trained: the runs that have done it.
+        begun: the runs that have begun it and not done it.
     """
 
     number: int
     title: str
     verified: bool | None
     trained: tuple[str, ...]
+    begun: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Status:
         stages: all three.
         verified_at: when the last verification ended, UTC.
         problems: how many it found.
-        next_command: what to type next; None for a tree that is proven.
+        next_command: what to type next.
     """
 
     root: str
@@ -75,7 +79,7 @@ class Status:
     stages: tuple[StageStatus, ...]
     verified_at: datetime | None
     problems: int
-    next_command: str | None
+    next_command: str
 
 
 def source_status(catalog: Catalog, root: Root, names: tuple[str, ...] = ()) -> tuple[SourceStatus, ...]:
@@ -100,7 +104,7 @@ def status(catalog: Catalog, root: Root) -> Status:
     ready = dict(report.stages) if report is not None else {}
     stages = tuple(_stage(catalog, root, number, ready.get(number)) for number in STAGES)
     problems = len(report.problems) if report is not None else 0
-    return Status(str(root.path), sources, stages, at, problems, _next(sources, stages, problems))
+    return Status(str(root.path), sources, stages, at, problems, _next(root, sources, stages, problems))
 
 
 def _steps(catalog: Catalog, root: Root, names: tuple[str, ...]) -> tuple[Step, ...]:
@@ -123,14 +127,44 @@ def _source(name: str, steps: tuple[Step, ...], reads: dict[int, set[str]]) -> S
 
 
 def _stage(catalog: Catalog, root: Root, number: int, verified: bool | None) -> StageStatus:
-    trained = tuple(name for name in catalog.models if (root.checkpoints / name / f"stage{number}").is_dir())
-    return StageStatus(number, catalog.stages[number].title, verified, trained)
+    folders = {name: stage_folder(root, name, number) for name in _runs(root)}
+    trained = tuple(name for name, folder in folders.items() if folder.is_done)
+    begun = tuple(name for name, folder in folders.items() if folder.run.is_file() and not folder.is_done)
+    return StageStatus(number, catalog.stages[number].title, verified, trained, begun)
 
 
-def _next(sources: tuple[SourceStatus, ...], stages: tuple[StageStatus, ...], problems: int) -> str | None:
+def _runs(root: Root) -> list[str]:
+    """The names of all runs that are here."""
+    if not root.checkpoints.is_dir():
+        return []
+    return sorted(path.name for path in root.checkpoints.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def _next(root: Root, sources: tuple[SourceStatus, ...], stages: tuple[StageStatus, ...], problems: int) -> str:
     absent = [source.name for source in sources if source.stages and not source.complete]
     if absent:
         return f"cvl fetch {' '.join(absent)}"
     if problems or not all(stage.verified for stage in stages):
         return "cvl verify-layout"
-    return None
+    return _next_training(root, stages)
+
+
+def _next_training(root: Root, stages: tuple[StageStatus, ...]) -> str:
+    """The first stage that the run which is the furthest has not done, or a question to what it trained."""
+    done = [name for stage in stages for name in stage.trained]
+    begun = [name for stage in stages for name in stage.begun]
+    name = max(done, key=done.count) if done else begun[0] if begun else None
+    if name is None:
+        return "cvl train --stage 1"
+    for stage in stages:
+        if name not in stage.trained:
+            return " ".join(["cvl train --stage", str(stage.number), *_options(root, name)])
+    return f"cvl chat {shlex.quote(str(stage_folder(root, name, len(stages)).path))} --image PICTURE"
+
+
+def _options(root: Root, name: str) -> list[str]:
+    """How a run's model and name are said again."""
+    facts = next((read_facts(stage_folder(root, name, number)) for number in STAGES), None) or {}
+    model = str(facts.get("model", name))
+    options = ["--model", shlex.quote(model)] if model != Request().model else []
+    return [*options, "--name", shlex.quote(name)] if name != model else options

@@ -113,22 +113,67 @@ def test_problems_are_counted_and_lead_back_to_verification(catalog: Catalog, co
     assert found.next_command == "cvl verify-layout"
 
 
-def test_a_proven_tree_has_its_time_and_nothing_left_to_do(catalog: Catalog, complete: Root) -> None:
+def test_a_proven_tree_has_its_time_and_can_be_trained_on(catalog: Catalog, complete: Root) -> None:
     before = datetime.now(UTC)
     verify(catalog, complete)
     found = status(catalog, complete)
     assert found.verified_at is not None
     assert abs((found.verified_at - before).total_seconds()) < 60
     assert [stage.verified for stage in found.stages] == [True, True, True]
-    assert found.next_command is None
+    assert found.next_command == "cvl train --stage 1"
 
 
-def test_trained_stages_are_known_by_their_checkpoints(catalog: Catalog, tree: Root) -> None:
-    (tree.checkpoints / "7b-768" / "stage1").mkdir(parents=True)
-    (tree.checkpoints / "of-somebody-else" / "stage2").mkdir(parents=True)
-    found = status(catalog, tree)
-    assert [(stage.number, stage.trained) for stage in found.stages] == [(1, ("7b-768",)), (2, ()), (3, ())]
-    assert [stage.title for stage in found.stages] == [catalog.stages[number].title for number in (1, 2, 3)]
+def run(tree: Root, name: str, stage: int, *, done: bool, model: str | None = None) -> None:
+    folder = tree.checkpoints / name / f"stage{stage}"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps({"model": model or name}))
+    if done:
+        (folder / "provenance.json").write_text("{}")
+
+
+def test_a_stage_is_trained_once_its_provenance_is_written(catalog: Catalog, tree: Root) -> None:
+    run(tree, "7b-768", 1, done=True)
+    run(tree, "7b-768", 2, done=False)
+    run(tree, "wider", 1, done=True, model="7b-1024")
+    (tree.checkpoints / ".imported/one").mkdir(parents=True)
+    found = [(stage.trained, stage.begun) for stage in status(catalog, tree).stages]
+    assert found == [(("7b-768", "wider"), ()), ((), ("7b-768",)), ((), ())]
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "done", "command"),
+    [
+        ("7b-768", "7b-768", (), "cvl train --stage 1"),
+        ("7b-768", "7b-768", (1,), "cvl train --stage 2"),
+        ("7b-1024", "7b-1024", (1, 2), "cvl train --stage 3 --model 7b-1024"),
+        ("my run", "7b-768", (1,), "cvl train --stage 2 --name 'my run'"),
+        ("wide", "7b-1024", (), "cvl train --stage 1 --model 7b-1024 --name wide"),
+    ],
+)
+def test_on_a_proven_tree_the_next_stage_of_the_run_is_next(
+    catalog: Catalog, complete: Root, name: str, model: str, done: tuple[int, ...], command: str
+) -> None:
+    verify(catalog, complete)
+    for stage in (1, 2, 3):
+        if stage in done or stage == len(done) + 1:
+            run(complete, name, stage, done=stage in done, model=model)
+    assert status(catalog, complete).next_command == command
+
+
+def test_of_several_runs_the_furthest_is_gone_on_with(catalog: Catalog, complete: Root) -> None:
+    verify(catalog, complete)
+    run(complete, "first", 1, done=True, model="7b-768")
+    for stage in (1, 2):
+        run(complete, "second", stage, done=True, model="7b-768")
+    assert status(catalog, complete).next_command == "cvl train --stage 3 --name second"
+
+
+def test_a_run_that_is_done_can_be_asked(catalog: Catalog, complete: Root) -> None:
+    verify(catalog, complete)
+    for stage in (1, 2, 3):
+        run(complete, "7b-768", stage, done=True)
+    wanted = f"cvl chat {complete.checkpoints}/7b-768/stage3 --image PICTURE"
+    assert status(catalog, complete).next_command == wanted
 
 
 def test_a_users_own_source_has_no_files_to_fetch(catalog: Catalog, complete: Root) -> None:

@@ -186,8 +186,7 @@ def status(
 
     current = status_of(load_catalog(manifests), Root(root))
     print_json(current) if as_json else print_status(current)
-    if current.next_command:
-        _remind(root, manifests)
+    _remind(root, manifests)
 
 
 def _remind(root: Path, manifests: Path | None) -> None:

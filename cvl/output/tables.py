@@ -213,11 +213,10 @@ def print_status(status: Status) -> None:
     when = f"{status.verified_at:%Y-%m-%d %H:%M} UTC, {status.problems} problems" if status.verified_at else "never"
     console.print(f"last verified: {when}")
     for stage in status.stages:
-        trained = ", ".join(stage.trained) or "not yet"
+        trained = ", ".join([*stage.trained, *(f"{name} begun" for name in stage.begun)]) or "not yet"
         line = Text.assemble(f"stage {stage.number}, {stage.title}: data complete ", _MARKS[stage.verified])
         console.print(line + Text(f", trained {trained}"))
-    todo = status.next_command or "training; the tree is proven"
-    print_whole(console, Text.assemble(("next: ", "bold cyan"), todo))
+    print_whole(console, Text.assemble(("next: ", "bold cyan"), status.next_command))
 
 
 def _here(status: SourceStatus) -> Text:

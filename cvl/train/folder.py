@@ -15,6 +15,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from cvl.root import Root
 
@@ -97,6 +100,15 @@ class StageFolder:
 def stage_folder(root: Root, name: str, stage: int) -> StageFolder:
     """Where stage `stage` of the run called `name` lies."""
     return StageFolder(root.checkpoints / name / f"stage{stage}")
+
+
+def read_facts(folder: StageFolder) -> dict[str, Any] | None:
+    """What a run's stage was begun with, from `run.json`; None where it was not begun, or that cannot be read."""
+    try:
+        facts = msgspec.json.decode(folder.run.read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return None
+    return facts if isinstance(facts, dict) else None
 
 
 def step_of(checkpoint: Path) -> int:

@@ -237,6 +237,9 @@ def test_status_of_a_tree_that_nobody_verified(capsys: pytest.CaptureFixture[str
     assert "last verified: never\n" in capsys.readouterr().out
 
 
-def test_status_of_a_proven_tree_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.print_status(replace(STATUS, next_command=None))
-    assert capsys.readouterr().out.splitlines()[-1].endswith("the tree is proven")
+def test_status_of_a_proven_tree_leads_on_to_training(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = (replace(STATUS.stages[0], begun=("wider",)),)
+    tables.print_status(replace(STATUS, stages=stages, next_command="cvl train --stage 2"))
+    out = capsys.readouterr().out
+    assert "trained 7b-768, wider begun" in out
+    assert out.splitlines()[-1] == "next: cvl train --stage 2"

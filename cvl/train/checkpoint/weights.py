@@ -185,7 +185,7 @@ def write_weights(folder: Path, pieces: Iterable[Piece], shard_bytes: int = SHAR
     weight_map: dict[str, str] = {}
     for number, shard in enumerate(shards, start=1):
         name = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _save({piece.name: piece.tensor() for piece in shard}, folder / name)
+        _save(_load(shard), folder / name)
         weight_map |= {piece.name: name for piece in shard}
     if len(shards) > 1:
         total = sum(piece.nbytes for shard in shards for piece in shard)
@@ -203,6 +203,17 @@ def _shards(pieces: Iterable[Piece], shard_bytes: int) -> list[list[Piece]]:
         shards[-1].append(piece)
         room -= piece.nbytes
     return shards
+
+
+def _load(shard: Iterable[Piece]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for piece in shard:
+        tensor = piece.tensor()
+        # safetensors has no names for shared memory, such as that of tied embeddings.
+        tensors[piece.name] = tensor.clone() if tensor.data_ptr() in places else tensor
+        places.add(tensor.data_ptr())
+    return tensors
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What the model sees: a record as text, tokens and pixels, the records of a stage, and how batches are made of them."""
+"""What the model sees: a record as text, tokens and pixels, the records of a stage, and batches of them."""

@@ -10,7 +10,7 @@ Pictures that the published code stumbles over, or reads as nobody meant, and wh
 | -------------------------------- | ------------------------------------- | ------------------------------------ |
 | grey with 16 bits                | levels above 255 of 65535 turn white  | the higher 8 bits, as for 16-bit RGB |
 | grey with 32 bits, or floats     | likewise                              | see `_eight_bits`                    |
-| a square of 1 or 3 pixels a side | crashes, or takes rows for channels   | as any other                         |
+| 1 or 3 pixels on the longer side | crashes, or takes rows for channels   | as any other                         |
 | 100 times as long as high        | a square of the long side in memory   | no more than what holds the picture  |
 | cut short, damaged, no picture   | ends the run                          | ImageError                           |
 | more than 179 million pixels     | ends the run                          | read, up to 268 million              |

@@ -36,8 +36,7 @@ def test_a_folder_takes_its_place_when_it_is_full(tmp_path: Path) -> None:
 
 def test_a_folder_that_could_not_be_filled_vanishes(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError), new_folder(tmp_path / "target") as folder:
-        (folder / "file").touch()
-        raise CheckpointError("half way")
+        copy_tokenizer(ENCODER, folder, 2048)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -23,10 +23,11 @@ NEW = load_tokenizer(TOKENIZER)
 VISUAL_TOKENS = 4
 
 LOOK_ALIKES = [
-    "</s>", "<s>", "<unk>", "</s", "<s", "/s>", "<0x0A>", "<image", "<im", "age>", "ASSISTANT:", " ASSISTANT: ", "USER:",
-    "</s>USER: ", SYSTEM, "▁", "▁▁", " ", "  ", "     ", "\n", "\n\n", "\r\n", "\t", "\x00", "\x1b[31m", "\x7f", "\u0085",
-    "\u00a0", "\u200d", "\u2028", "\ufeff", "\ufffd", "\uffff", "e\u0301", "中文", "👩\u200d👧", "\U0010ffff", "A dog",
-]  # fmt: skip
+    *["</s>", "<s>", "<unk>", "</s", "<s", "/s>", "<0x0A>", "<image", "<im", "age>"],
+    *["ASSISTANT:", " ASSISTANT: ", "USER:", "</s>USER: ", SYSTEM],
+    *["▁", "▁▁", " ", "  ", "     ", "\n", "\n\n", "\r\n", "\t", "\x00", "\x1b[31m", "\x7f", "\u0085", "\u00a0"],
+    *["\u200d", "\u2028", "\ufeff", "\ufffd", "\uffff", "e\u0301", "中文", "👩\u200d👧", "\U0010ffff", "A dog"],
+]
 TEXTS = st.one_of(st.text(max_size=30), st.lists(st.sampled_from(LOOK_ALIKES), max_size=8).map("".join))
 
 
@@ -95,23 +96,19 @@ def test_what_is_learnt_is_decoded_to_the_answers(said: Said) -> None:
 def test_the_characters_of_learnt_tokens_are_those_of_the_answers(said: Said) -> None:
     prompt = prompt_of(said.record)
     tokens = encode(NEW, prompt)
-    sides = [prompt.text] if prompt.picture_at is None else [
-        prompt.text[: prompt.picture_at], prompt.text[prompt.picture_at :]
-    ]  # fmt: skip
+    place = len(prompt.text) if prompt.picture_at is None else prompt.picture_at
     labels = iter(tokens.labels[tokens.input_ids != PICTURE].tolist()[1:])
     covered: set[int] = set()
-    start = 0
-    for side in sides:
+    for start, side in ((0, prompt.text[:place]), (place, prompt.text[place:])):
         for first, last in NEW(side, return_offsets_mapping=True)["offset_mapping"][1:]:
             if next(labels) != IGNORED:
                 covered.update(range(start + first, start + last))
-        start += len(side)
     assert covered == {offset for span in prompt.answers for offset in range(*span)}
 
 
 @settings(deadline=None, max_examples=200)
 @given(said=conversations())
-def test_a_label_is_the_id_or_ignored_and_a_picture_is_ignored(said: Said) -> None:
+def test_a_label_is_the_id_or_ignored_and_a_picture_in_a_question_is_ignored(said: Said) -> None:
     tokens = encode(NEW, prompt_of(said.record))
     learnt = tokens.labels != IGNORED
     assert (tokens.labels[learnt] == tokens.input_ids[learnt]).all()
@@ -148,10 +145,9 @@ def test_a_question_is_what_training_sees_before_the_answer(said: Said) -> None:
 @given(said=conversations())
 def test_the_ids_are_those_of_sentencepiece_on_each_side_of_the_picture(said: Said) -> None:
     prompt = prompt_of(said.record)
-    before, after = prompt.text[: prompt.picture_at], prompt.text[len(prompt.text[: prompt.picture_at]) :]
-    expected = reference(before, legacy=False)
+    expected = reference(prompt.text[: prompt.picture_at], legacy=False)
     if prompt.picture_at is not None:
-        expected += [PICTURE, *reference(after, legacy=False)[1:]]
+        expected += [PICTURE, *reference(prompt.text[prompt.picture_at :], legacy=False)[1:]]
     assert encode(NEW, prompt).input_ids.tolist() == expected
 
 
