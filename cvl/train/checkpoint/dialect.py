@@ -6,6 +6,7 @@ The published layout is two models: a LLaMA whose config also names projector an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import fields
 from typing import Any
 
@@ -98,10 +99,11 @@ def read_published(entries: Mapping[str, Any], tower: ConvNextConfig, resolution
         if entries.get(key, expected) != expected:
             raise CheckpointError(f"the checkpoint has {key} = {entries[key]!r}, expected {expected!r}")
     known = {field.name for field in fields(LlamaConfig)} | {"rope_theta", "rope_scaling"}
-    words = {key: value for key, value in entries.items() if key in known}
-    dropped = ("architectures", "transformers_version")
+    known -= {"architectures", "transformers_version"}
+    # Copied, because transformers completes what it is given in place.
+    words = deepcopy({key: value for key, value in entries.items() if key in known})
     return ConvLlavaConfig(
-        text_config=LlamaConfig(**{key: value for key, value in words.items() if key not in dropped}),
+        text_config=LlamaConfig(**words),
         vision_config=tower,
         projector=entries.get("mm_projector_type", "linear"),
         resolution=resolution,

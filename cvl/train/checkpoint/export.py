@@ -19,13 +19,13 @@ from cvl.train.checkpoint.layout import (
     copy_tokenizer,
     generation_tokens,
     is_ours,
-    new_folder,
     read_config,
     write_json,
 )
 from cvl.train.checkpoint.model import LANGUAGE_MODEL, PROJECTOR, TOWER, Source, check_complete, write_into
 from cvl.train.checkpoint.published import PUBLISHED_PROJECTOR, VISION_FOLDER, open_published
 from cvl.train.checkpoint.weights import Piece, Weights, convert, differences, main_dtype, write_weights
+from cvl.train.checkpoint.whole import new_folder
 
 Form = Literal["convllava", "hf"]
 

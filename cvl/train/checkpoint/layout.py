@@ -1,4 +1,4 @@
-"""What lies in a checkpoint's folder beside its tensors, and folders that appear only when they are whole.
+"""What lies in a checkpoint's folder beside its tensors.
 
 config.json                 ConvLlavaConfig; a folder without it is no checkpoint
 model*.safetensors          the tensors, in shards with an index if they are many
@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cvl.errors import CheckpointError, UsageError
-from cvl.files import disk_errors
+from cvl.errors import CheckpointError
 from cvl.train.model.configuration import ConvLlavaConfig
 
 CONFIG = "config.json"
@@ -72,30 +69,6 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write an object as transformers writes its own: two spaces, keys in order."""
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which takes `target`'s place when it is full, and vanishes if that fails.
-
-    What a killed process left half filled lies beside `target` under another name, and is removed by the next try.
-
-    Raises:
-        UsageError: there is something at `target`.
-        DiskError: the disk has no room or refuses.
-    """
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise UsageError(f"{target} is there already", hint=f"name another folder, or remove it: rm -r {target}")
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    with disk_errors(target.parent):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        try:
-            yield unfinished
-            unfinished.rename(target)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
 
 
 def copy_tokenizer(source: Path, target: Path, max_length: int) -> None:

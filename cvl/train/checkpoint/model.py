@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from cvl.errors import CheckpointError
-from cvl.train.checkpoint.layout import new_folder, write_companions
+from cvl.train.checkpoint.layout import write_companions
 from cvl.train.checkpoint.weights import Piece, convert, main_dtype, write_weights
+from cvl.train.checkpoint.whole import new_folder
 from cvl.train.model.configuration import ConvLlavaConfig
 from cvl.train.model.modeling import ConvLlava
 

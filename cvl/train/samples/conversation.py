@@ -117,7 +117,7 @@ def published_answers(prompt: Prompt) -> tuple[tuple[int, int], ...] | None:
 
     The result is `prompt.answers` if and only if the published labels are right, for tokenizers with `legacy: false`
     and texts that are not cut. With the other kind the published code gives up every conversation of several answers.
-    Where a text writes several special tokens it may move spans where None is returned, or the other way round.
+    Where a text writes a special token it may move spans where None is returned, or the other way round.
     """
     *parts, rest = prompt.text.split(END)
     if rest or UNKNOWN in prompt.text:

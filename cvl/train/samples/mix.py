@@ -158,7 +158,7 @@ def read_mix(
         entry = skiplist.get(annotation.name)
         if entry is not None and not entry.speaks_of(index):
             problem = f"{root.skiplist} speaks of another version of {index.source.path}"
-            raise UsageError(problem, hint=f"cvl verify-layout --stage {stage}")
+            raise UsageError(problem, hint=f"run `cvl verify-layout --stage {stage}` again")
         if bad_records == "error":
             _refuse_bad(index)
         part = _part(index, root.at(annotation.image_root), entry, bad_records)

@@ -114,7 +114,7 @@ def test_an_export_without_sentencepiece_says_that_the_published_code_wants_it(o
 
 @pytest.mark.parametrize("name", ["siglip-run", "my-clip-vit", "LKNet"])
 def test_a_place_whose_name_misleads_the_published_code_is_refused(name: str, ours: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="would take the vision tower in .* for another kind"):
+    with pytest.raises(UsageError, match=r"would take the vision tower in .* for another kind"):
         export(ours, tmp_path / name, "convllava")
     assert not (tmp_path / name).exists()
     export(ours, tmp_path / name, "hf")

@@ -191,7 +191,7 @@ def test_a_skip_list_of_another_version_of_the_file_is_not_honoured_in_silence(o
     with pytest.raises(UsageError) as caught:
         mix_of(own)
     assert str(caught.value) == f"{own.root.skiplist} speaks of another version of {path}"
-    assert caught.value.hint == "cvl verify-layout --stage 3"
+    assert caught.value.hint == "run `cvl verify-layout --stage 3` again"
     own.verify()
     assert len(mix_of(own)) == 1
 
