@@ -164,7 +164,6 @@ def _published(case: Case, arguments: argparse.Namespace) -> Way:
 
 
 def _ours(case: Case, arguments: argparse.Namespace) -> Way:
-    keep_memory()
     how = Preprocessing(case.resolution, MEAN, STD, case.fast_decode)
     tokenizer = load_tokenizer(arguments.tokenizer)
 

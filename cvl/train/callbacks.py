@@ -20,7 +20,7 @@ from cvl.train.folder import StageFolder
 from cvl.train.progress import Listener, Step
 
 
-class Log(TrainerCallback):  # type: ignore[misc]
+class Log(TrainerCallback):
     """Tells the listener of every logged step, and keeps it as a line of JSON.
 
     A loss that is no number ends the run: all that follows would be lost.
@@ -34,7 +34,7 @@ class Log(TrainerCallback):  # type: ignore[misc]
         self._since = (time.monotonic(), 0)
 
     def on_train_begin(
-        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_kwargs: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Starts the clock, and forgets logged steps that are about to be taken again."""
         self._since = (time.monotonic(), state.global_step)
@@ -43,11 +43,11 @@ class Log(TrainerCallback):  # type: ignore[misc]
 
     def on_log(
         self,
-        _args: TrainingArguments,
+        args: TrainingArguments,
         state: TrainerState,
-        _control: TrainerControl,
+        control: TrainerControl,
         logs: dict[str, Any] | None = None,
-        **_kwargs: Any,
+        **kwargs: Any,
     ) -> None:
         """Tells of one logged step. Raises CvlError, on every process alike, when the loss is no number."""
         if not logs or "loss" not in logs:
@@ -76,27 +76,25 @@ class Log(TrainerCallback):  # type: ignore[misc]
         )
 
 
-class Checkpoints(TrainerCallback):  # type: ignore[misc]
+class Checkpoints(TrainerCallback):
     """Marks a checkpoint complete when every process has written its part, and only then removes the one before."""
 
     def __init__(self, folder: StageFolder) -> None:
         self._folder = folder
 
-    def on_step_end(
-        self, _args: TrainingArguments, state: TrainerState, control: TrainerControl, **_kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Spares the checkpoint after the last step: the trained model itself follows."""
         if state.global_step >= state.max_steps:
             control.should_save = False
 
-    def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_kwargs: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Waits for all, then marks."""
         meet()
         if state.is_world_process_zero:
             self._folder.mark_complete(state.global_step)
 
 
-class StopInTime(TrainerCallback):  # type: ignore[misc]
+class StopInTime(TrainerCallback):
     """Ends the run with a checkpoint after the step in which Ctrl-C or SIGTERM came to any of the processes."""
 
     def __init__(self) -> None:
@@ -108,9 +106,7 @@ class StopInTime(TrainerCallback):  # type: ignore[misc]
             os._exit(EXIT_CANCELLED)
         self.asked = True
 
-    def on_step_end(
-        self, args: TrainingArguments, _state: TrainerState, control: TrainerControl, **_kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Agrees with all processes on whether to stop: a signal reaches them at different steps."""
         self.asked = any_of(self.asked, args.device)
         if self.asked:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase, TextStreamer
-from transformers.utils import logging as transformers_logging
+from transformers import GenerationConfig, PreTrainedTokenizerFast, TextStreamer
 
 from cvl.errors import UsageError
 from cvl.root import Root
 from cvl.train.checkpoint.published import import_published, is_ours
+from cvl.train.libraries import quiet
 from cvl.train.model.modeling import ConvLlava
 from cvl.train.samples.collate import expand
 from cvl.train.samples.conversation import question
@@ -43,7 +44,7 @@ class Chat:
     """A model with its tokenizer, the picture that is talked about, and what was said so far."""
 
     model: ConvLlava
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerFast
     pixels: torch.Tensor | None
     history: list[tuple[str, str]] = field(default_factory=list)
 
@@ -57,24 +58,31 @@ class Chat:
         torch.manual_seed(decoding.seed)
         streamer = _Emitter(self.tokenizer, emit)
         with torch.inference_mode():
-            output = self.model.generate(
+            output: Any = self.model.generate(  # type: ignore[misc]  # it wants a protocol that has no other members
                 input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),
                 pixel_values=self.pixels,
-                max_new_tokens=decoding.max_new_tokens,
-                do_sample=decoding.temperature > 0,
+                generation_config=_generation(self.model, decoding),
                 streamer=streamer,
-                **({"temperature": decoding.temperature} if decoding.temperature > 0 else {}),
             )
-        answer = self.tokenizer.decode(output[0, input_ids.shape[1] :], skip_special_tokens=True).strip()
+        answer = str(self.tokenizer.decode(output[0, input_ids.shape[1] :], skip_special_tokens=True)).strip()
         self.history.append((text, answer))
         return answer
 
 
-class _Emitter(TextStreamer):  # type: ignore[misc]
+def _generation(model: ConvLlava, decoding: Decoding) -> GenerationConfig:
+    """The model's special tokens, and how this answer is chosen."""
+    config = copy.deepcopy(model.generation_config)
+    config.max_new_tokens = decoding.max_new_tokens
+    if decoding.temperature > 0:
+        config.do_sample, config.temperature = True, decoding.temperature
+    return config
+
+
+class _Emitter(TextStreamer):
     """Hands on the answer as it comes, without the prompt and without special tokens."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, emit: Emit) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, emit: Emit) -> None:
         super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
         self._emit = emit
 
@@ -92,8 +100,7 @@ def open_chat(root: Root, checkpoint: str, picture: Path | None, vision_tower: s
     Raises:
         UsageError, CheckpointError, ImageError: checkpoint or picture cannot be read.
     """
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    quiet()
     folder = _ours(root, checkpoint, vision_tower)
     preprocessing = Preprocessing.from_folder(folder)
     pixels = pixel_values(open_picture(picture), preprocessing) if picture is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
 from cvl.manifest import Catalog
 from cvl.root import Root
@@ -19,7 +19,7 @@ from cvl.train.samples.dataset import SampleDataset
 from cvl.train.samples.mix import read_mix
 from cvl.train.samples.pictures import Preprocessing
 from cvl.train.samples.tokens import IGNORED, PICTURE, Tokens, load_tokenizer
-from cvl.train.trainer import Order
+from cvl.train.trainer import order_of
 
 
 def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspected]:
@@ -36,7 +36,7 @@ def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspecte
     mix = read_mix(catalog, root, job.number, bad_records=stage.run.bad_records)
     found = Preprocessing.from_folder(picture_folder)
     dataset = SampleDataset(mix, tokenizer, Preprocessing(model.resolution, found.mean, found.std))
-    order = Order(mix.lengths(), stage, batching(stage.document.batch_size, 1, stage.run.micro_batch))
+    order = order_of(mix, stage, batching(stage.document.batch_size, 1, stage.run.micro_batch))
     inspected = []
     for _, index in zip(range(count), order, strict=False):
         part, number = mix.locate(index)
@@ -61,7 +61,7 @@ def _folders(origin: Origin) -> tuple[Path, Path]:
     return folder, folder
 
 
-def _pieces(tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> tuple[Piece, ...]:
+def _pieces(tokens: Tokens, tokenizer: PreTrainedTokenizerFast) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     ids, labels = tokens.input_ids.tolist(), tokens.labels.tolist()
     start = 0
@@ -69,7 +69,7 @@ def _pieces(tokens: Tokens, tokenizer: PreTrainedTokenizerBase) -> tuple[Piece, 
         kind = (labels[start] != IGNORED, ids[start] == PICTURE)
         if end < len(ids) and (labels[end] != IGNORED, ids[end] == PICTURE) == kind:
             continue
-        text = "" if kind[1] else tokenizer.decode(ids[start:end])
+        text = "" if kind[1] else str(tokenizer.decode(ids[start:end]))
         pieces.append(Piece(text, end - start, *kind))
         start = end
     return tuple(pieces)

@@ -49,7 +49,7 @@ def variables(rank: Rank, environment: Mapping[str, str]) -> dict[str, str]:
     Slurm's tasks meet at the first node of the allocation, at a port that follows from the job's number; a process
     alone meets itself.
     """
-    wanted = {"RANK": rank.number, "WORLD_SIZE": rank.processes, "LOCAL_RANK": rank.local}
+    wanted: dict[str, object] = {"RANK": rank.number, "WORLD_SIZE": rank.processes, "LOCAL_RANK": rank.local}
     wanted |= {"MASTER_ADDR": _address(environment), "MASTER_PORT": _port(environment)}
     return {name: str(value) for name, value in wanted.items() if name not in environment}
 

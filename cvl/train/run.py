@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,7 @@ import msgspec
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from transformers import TrainingArguments
-from transformers.integrations import TensorBoardCallback
-from transformers.utils import logging as transformers_logging
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from cvl.errors import Cancelled, UsageError
 from cvl.files import write_atomically
@@ -28,18 +25,20 @@ from cvl.train.checkpoint.model import Source, write_into
 from cvl.train.checkpoint.weights import piece_of
 from cvl.train.company import company, meet
 from cvl.train.folder import StageFolder, stage_folder, step_of
+from cvl.train.libraries import quiet
 from cvl.train.model.modeling import ConvLlava
 from cvl.train.origin import Origin, make, origin_of
 from cvl.train.parts import freeze_all_but
-from cvl.train.progress import Listener, Silent, Trained
+from cvl.train.progress import Briefing, Listener, Silent, Trained
 from cvl.train.ranks import ALONE, Rank
 from cvl.train.samples.collate import Collator
 from cvl.train.samples.damage import DamageLog
 from cvl.train.samples.dataset import SampleDataset
 from cvl.train.samples.mix import Mix, read_mix
 from cvl.train.samples.pictures import Preprocessing
+from cvl.train.samples.sampler import GroupedSampler
 from cvl.train.samples.tokens import load_tokenizer
-from cvl.train.trainer import Order, StageTrainer, arguments, enable_checkpointing, rates
+from cvl.train.trainer import StageTrainer, arguments, enable_checkpointing, order_of, rates
 
 _FREE = frozenset({"workers", "save_every", "log_every", "max_skipped"})
 """Settings that may change when a run goes on: none of them changes a number."""
@@ -90,7 +89,7 @@ def train(
         return Trained(folder.path, 0, None, len(DamageLog(folder.damaged).read()), already=True)
     batch = batching(job.stage.document.batch_size, own.processes, job.stage.run.micro_batch)
     origin = origin_of(catalog, root, folder, job.model, job.name, job.stage, job.start, job.vision_tower)
-    _quiet()
+    quiet()
     with company(own, job.stage.scripts):
         # Before the arguments are made: what puts start weights together needs whole tensors.
         notes = _prepare(catalog, job, origin, folder, own, prepare, listener)
@@ -121,7 +120,7 @@ class _Run:
         tokenizer = load_tokenizer(self.origin.folder, stage.scripts.max_length)
         mix = read_mix(self.catalog, self.root, self.job.number, bad_records=stage.run.bad_records)
         _refuse_holes(mix, stage, self.job.number)
-        order = Order(mix.lengths(), stage, self.batch)
+        order = order_of(mix, stage, self.batch)
         begun = self._begin(mix)
         model = self._load()
         damage = DamageLog(self.folder.damaged)
@@ -138,7 +137,7 @@ class _Run:
                 f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is saved",
                 hint="run the same command again to go on",
             )
-        return self._finish(trainer, mix, damage)
+        return self._finish(trainer, model, mix, damage)
 
     def _begin(self, mix: Mix) -> Path | None:
         """The checkpoint to go on from. Refuses to go on with what would not be the same run."""
@@ -170,7 +169,7 @@ class _Run:
         self,
         model: ConvLlava,
         dataset: SampleDataset,
-        order: Order,
+        order: GroupedSampler,
         damage: DamageLog,
         begun: Path | None,
         listener: Listener,
@@ -198,7 +197,7 @@ class _Run:
         found = Preprocessing.from_folder(self.origin.folder)
         return Preprocessing(self.model.resolution, found.mean, found.std, self.job.stage.run.fast_decode)
 
-    def _brief(self, model: ConvLlava, mix: Mix, steps: int, checkpoint: Path | None) -> Any:
+    def _brief(self, model: ConvLlava, mix: Mix, steps: int, checkpoint: Path | None) -> Briefing:
         return briefing(
             model,
             mix,
@@ -212,12 +211,12 @@ class _Run:
             notes=self.notes,
         )
 
-    def _finish(self, trainer: StageTrainer, mix: Mix, damage: DamageLog) -> Trained:
+    def _finish(self, trainer: StageTrainer, model: ConvLlava, mix: Mix, damage: DamageLog) -> Trained:
         # A collective: under ZeRO-3 every process holds a piece of each tensor.
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         if self.rank.leads:
-            self._save(trainer.model, weights)
+            self._save(model, weights)
             provenance.write(self.folder.provenance, self._provenance(mix, damage, losses))
             self.folder.tidy()
         meet()
@@ -268,17 +267,6 @@ def _prepare(
         folder.path.mkdir(parents=True, exist_ok=True)
     meet()
     return notes
-
-
-def _quiet() -> None:
-    """What the libraries say about themselves is told by the briefing, or of no use to who trains."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    # Of names that DeepSpeed calls and torch has renamed.
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-    if not torch.cuda.is_available():
-        # Else DeepSpeed looks for every accelerator there is, and warns that it found none.
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def _refuse_holes(mix: Mix, stage: Stage, number: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
@@ -14,7 +13,8 @@ from cvl.manifest import Stage
 from cvl.train.batch import Batching
 from cvl.train.company import TIMEOUT
 from cvl.train.folder import StageFolder
-from cvl.train.samples.sampler import grouped_order
+from cvl.train.samples.mix import Mix
+from cvl.train.samples.sampler import GroupedSampler
 from cvl.train.zero import zero_config
 
 
@@ -26,7 +26,7 @@ def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArg
         output_dir=str(folder.path),
         per_device_train_batch_size=batch.micro,
         gradient_accumulation_steps=batch.accumulation,
-        # All epochs are one to the Trainer: their orders of records are joined by `Order`.
+        # All epochs are one to the Trainer: their orders of records are one, see `order_of`.
         num_train_epochs=1,
         learning_rate=document.learning_rate,
         weight_decay=document.weight_decay,
@@ -61,24 +61,17 @@ def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArg
     )
 
 
-class Order(Sampler[int]):
+def order_of(mix: Mix, stage: Stage, batch: Batching) -> GroupedSampler:
     """The records of all epochs in their order: the same on every process, and again when the run goes on."""
-
-    def __init__(self, lengths: np.ndarray[Any, np.dtype[np.int64]], stage: Stage, batch: Batching) -> None:
-        scripts = stage.scripts
-        orders = [
-            grouped_order(
-                lengths, batch.size, batch.micro, scripts.seed, epoch, by_modality=scripts.group_by_modality_length
-            )
-            for epoch in range(stage.document.epochs)
-        ]
-        self._order = np.concatenate(orders)
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Any:
-        return iter(self._order.tolist())
+    scripts = stage.scripts
+    return GroupedSampler(
+        mix.lengths(),
+        batch.size,
+        batch.micro,
+        scripts.seed,
+        epochs=stage.document.epochs,
+        by_modality=scripts.group_by_modality_length,
+    )
 
 
 def rates(stage: Stage) -> dict[str, float]:
@@ -91,7 +84,7 @@ def rates(stage: Stage) -> dict[str, float]:
     }
 
 
-class StageTrainer(Trainer):  # type: ignore[misc]
+class StageTrainer(Trainer):
     """A Trainer that takes records in a given order, and gives each part of the model its learning rate."""
 
     def __init__(
@@ -99,12 +92,13 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         model: PreTrainedModel,
         args: TrainingArguments,
         dataset: Dataset[Any],
-        order: Order,
+        order: GroupedSampler,
         stage: Stage,
         **kwargs: Any,
     ) -> None:
         self._order = order
         self._rates = rates(stage)
+        self._unwrapped = model
         super().__init__(model=model, args=args, train_dataset=dataset, **kwargs)
         # It would print every log a second time, to stdout.
         self.remove_callback(PrinterCallback)
@@ -115,7 +109,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
         """torch's AdamW over the parameters that learn, in groups by part and by whether weights decay."""
         if self.optimizer is None:
-            chosen = self.model if model is None else model
+            chosen = model or self._unwrapped
             kind, options = self.get_optimizer_cls_and_kwargs(self.args, chosen)
             groups = parameter_groups(
                 chosen, self._rates, self.args.weight_decay, set(self.get_decay_parameter_names(chosen))

@@ -29,7 +29,17 @@ def test_the_head_is_reported_apart_but_learns_with_the_language_model() -> None
     ("stage", "learning"),
     [
         (1, {"vision_tower.stage5", "projector"}),
-        (2, {"vision_tower.stage3", "vision_tower.stage4", "vision_tower.stage5", "projector", "language_model", "lm_head"}),
+        (
+            2,
+            {
+                "vision_tower.stage3",
+                "vision_tower.stage4",
+                "vision_tower.stage5",
+                "projector",
+                "language_model",
+                "lm_head",
+            },
+        ),
         (3, {"projector", "language_model", "lm_head"}),
     ],
 )

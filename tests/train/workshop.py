@@ -51,7 +51,10 @@ def record(number: int) -> dict[str, object]:
     """A record about a picture of one colour, or without any picture."""
     color = list(COLORS)[number % len(COLORS)]
     ask = f"What is number {number}?"
-    turns = [{"from": "human", "value": f"<image>\n{ask}"}, {"from": "gpt", "value": f"It is {color} {'very ' * (number % 7)}."}]
+    turns = [
+        {"from": "human", "value": f"<image>\n{ask}"},
+        {"from": "gpt", "value": f"It is {color} {'very ' * (number % 7)}."},
+    ]
     if number % TEXT_ONLY_EVERY == 0:
         turns[0]["value"] = ask
         return {"id": str(number), "conversations": turns}

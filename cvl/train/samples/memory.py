@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -11,12 +12,13 @@ _KEPT = 128 << 20
 _MAPPED = 32 << 20
 
 
+@cache
 def keep_memory() -> None:
     """Lets this process keep up to 128 MiB that it has freed, for the next picture, where the C library is glibc's.
 
     Left to itself glibc returns the megabytes of every picture to the system, which then has to find, map and zero
-    them again for the next one: up to half of the time that preparing a picture takes. Elsewhere this does nothing.
-    Processes that are forked from this one inherit it.
+    them again for the next one: up to half of the time that preparing a picture takes. With another C library this
+    does nothing, and a second time neither. Processes that are forked from this one inherit it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

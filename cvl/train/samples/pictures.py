@@ -22,6 +22,7 @@ the first frame is taken; CMYK becomes RGB by Pillow's simple formula; 16-bit RG
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -33,13 +34,22 @@ from PIL import Image
 
 from cvl.errors import CheckpointError, ImageError
 from cvl.images import decode, decode_reduced
+from cvl.train.samples.memory import keep_memory
 from cvl.train.samples.square import Colour, remember_size, squared
 
 SPARE = 4 / 3
 """How much longer than the model's resolution a picture stays when `fast_decode` reads it at a smaller scale."""
 
 _FILE = "preprocessor_config.json"
-_EXPECTED = {"do_resize": True, "do_center_crop": True, "do_rescale": True, "do_normalize": True, "resample": 3}
+_EXPECTED = {
+    "do_resize": True,
+    "resample": Image.Resampling.BICUBIC.value,
+    "do_center_crop": True,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+}
+"""The steps that are taken here, and transformers' defaults where the file does not name them."""
 
 Channels = tuple[float, float, float]
 
@@ -89,9 +99,10 @@ class Preprocessing:
         for key, expected in _EXPECTED.items():
             if entries.get(key, expected) != expected:
                 raise CheckpointError(f"{path}: {key}: expected {expected}, found {entries[key]}")
-        return cls(
-            _resolution(path, entries), _channels(path, entries, "image_mean"), _channels(path, entries, "image_std")
-        )
+        mean, std = (_channels(path, entries, key) for key in ("image_mean", "image_std"))
+        if 0 in std:
+            raise CheckpointError(f"{path}: image_std: expected three numbers other than 0, found {list(std)}")
+        return cls(_resolution(path, entries), mean, std)
 
 
 def open_picture(source: Path | bytes, how: Preprocessing | None = None) -> Image.Image:
@@ -109,7 +120,10 @@ def open_picture(source: Path | bytes, how: Preprocessing | None = None) -> Imag
     else:
         picture, size = decode_reduced(source, SPARE * how.resolution)
     try:
-        result = _rgb(picture)
+        with warnings.catch_warnings():
+            # Transparency that is dropped, which is meant.
+            warnings.simplefilter("ignore")
+            result = _rgb(picture)
     except (ValueError, OSError) as error:
         where = "" if isinstance(source, bytes) else f"{source}: "
         raise ImageError(f"{where}{picture.mode} picture that cannot become RGB: {error}") from error
@@ -120,9 +134,12 @@ def open_picture(source: Path | bytes, how: Preprocessing | None = None) -> Imag
 def pixel_values(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32]:
     """A picture of `open_picture`, padded, resized and normalised: float32 of shape (3, resolution, resolution).
 
+    The process that calls this keeps more freed memory than others do, see `keep_memory`.
+
     Raises:
         ImageError: it is longer than `MAX_SIDE`.
     """
+    keep_memory()
     pixels = np.asarray(squared(picture, how.resolution, how.colour))
     values = np.empty((3, how.resolution, how.resolution), np.float32)
     for channel, table in enumerate(_table(how.mean, how.std)):

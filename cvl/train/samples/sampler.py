@@ -50,34 +50,38 @@ def grouped_order(
 
 
 class GroupedSampler(Sampler[int]):
-    """`grouped_order` of the epoch that was set, for a DataLoader with batches of `micro_batch`.
+    """`grouped_order` of every epoch, one after the other, for a DataLoader with batches of `micro_batch`.
 
-    Iterating again gives the same order again, so whoever goes on within an epoch skips what is done.
+    Iterating again gives the same order again, so whoever goes on skips what is done, in whichever epoch that was.
     """
 
     def __init__(
-        self, lengths: NDArray[np.int64], batch_size: int, micro_batch: int, seed: int, *, by_modality: bool = True
+        self,
+        lengths: NDArray[np.int64],
+        batch_size: int,
+        micro_batch: int,
+        seed: int,
+        *,
+        epochs: int = 1,
+        by_modality: bool = True,
     ) -> None:
         self._lengths = lengths
         self._sizes = (batch_size, micro_batch)
         self._seed = seed
+        self._epochs = epochs
         self._by_modality = by_modality
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, whose order the next iteration gives."""
-        self._epoch = epoch
 
     def __len__(self) -> int:
-        """Records of an epoch, those included that complete its last batch."""
+        """Records of all epochs, those included that complete the last batch of each."""
         batch_size = self._sizes[0]
-        return -(-len(self._lengths) // batch_size) * batch_size
+        return -(-len(self._lengths) // batch_size) * batch_size * self._epochs
 
     def __iter__(self) -> Iterator[int]:
-        order = grouped_order(self._lengths, *self._sizes, self._seed, self._epoch, by_modality=self._by_modality)
-        # A piece at a time: millions of Python's integers would take many times the array's room.
-        for batch in order.reshape(-1, self._sizes[0]):
-            yield from batch.tolist()
+        for epoch in range(self._epochs):
+            order = grouped_order(self._lengths, *self._sizes, self._seed, epoch, by_modality=self._by_modality)
+            # A piece at a time: millions of Python's integers would take many times the array's room.
+            for batch in order.reshape(-1, self._sizes[0]):
+                yield from batch.tolist()
 
 
 def _grouped(

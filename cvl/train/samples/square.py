@@ -53,15 +53,14 @@ def squared(picture: Image.Image, resolution: int, colour: Colour) -> Image.Imag
         return picture.resize((resolution, resolution), _BICUBIC, box=(0, 0, side, side))
     square = Image.new("RGB", (resolution, resolution), colour)
     if width > height:
-        rows = picture.resize((resolution, picture.height), _BICUBIC, box=(0, 0, side, picture.height))
         span = _Span.of(resolution, side, (width - height) // 2 / scale, picture.height)
+        rows = picture.resize((resolution, picture.height), _BICUBIC, box=(0, 0, side, picture.height))
         square.paste(_down(rows, span, colour), (0, span.first))
     else:
         span = _Span.of(resolution, side, (height - width) // 2 / scale, picture.width)
         columns = _across(picture, span, colour)
-        square.paste(
-            columns.resize((columns.width, resolution), _BICUBIC, box=(0, 0, columns.width, side)), (span.first, 0)
-        )
+        part = columns.resize((columns.width, resolution), _BICUBIC, box=(0, 0, columns.width, side))
+        square.paste(part, (span.first, 0))
     return square
 
 

@@ -45,7 +45,7 @@ def load_tokenizer(folder: Path, max_length: int = 2048) -> PreTrainedTokenizerF
         CheckpointError: there is no tokenizer of Llama's kind.
     """
     backend, legacy = read_vocabulary(folder)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         unk_token=UNKNOWN,
         bos_token=BEGIN,

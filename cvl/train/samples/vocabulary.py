@@ -145,7 +145,7 @@ def _configure(backend: Tokenizer, legacy: bool) -> None:
     backend.normalizer = normalizers.Replace(" ", SPACE)
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(SPACE, "always" if legacy else "first", split=False),
+            pre_tokenizers.Metaspace(" ", "always" if legacy else "first", split=False),
             pre_tokenizers.Metaspace(SPACE, "never", split=False),
         ]
     )

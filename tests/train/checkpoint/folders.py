@@ -50,5 +50,11 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     )
 
 
+def loaded(kind: Any, folder: Path) -> tuple[Any, dict[str, set[str]]]:
+    """A model as transformers loads it, and the names of the tensors that were missing or too many."""
+    model, report = kind.from_pretrained(folder, output_loading_info=True)
+    return model, {key: set(report[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
+
+
 def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

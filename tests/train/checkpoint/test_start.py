@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from folders import ENCODER, LLM, TRAINED, change, copy, files, read, same, tensors
+from folders import ENCODER, LLM, TRAINED, change, copy, files, loaded, read, same, tensors
 from torch import Tensor
 from transformers import ConvNextConfig, ConvNextForImageClassification, LlamaConfig, LlamaForCausalLM
 
@@ -23,7 +23,12 @@ FRESH = ("vision_tower.encoder.stages.4.", "projector.")
 
 def assemble(target: Path, language_model: Path = LLM, encoder: Path = ENCODER, **changes: Any) -> dict[str, Tensor]:
     """A start at 128 pixels, in the golden checkpoint's sizes; its tensors."""
-    sizes = {"resolution": 128, "fifth_stage_blocks": 2, "fifth_stage_width": 128, "projector": "mlp2x_gelu"}
+    sizes: dict[str, Any] = {
+        "resolution": 128,
+        "fifth_stage_blocks": 2,
+        "fifth_stage_width": 128,
+        "projector": "mlp2x_gelu",
+    }
     assemble_start(language_model, encoder, target, **sizes | {"max_length": 512, "seed": 0} | changes)
     return tensors(target)
 
@@ -44,8 +49,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_start_loads_as_a_whole_model(start: Path) -> None:
-    model, report = ConvLlava.from_pretrained(start, output_loading_info=True)
-    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    model, report = loaded(ConvLlava, start)
+    assert not any(report.values())
     config = model.config
     assert (config.resolution, config.max_length, config.visual_tokens) == (128, 512, 4)
     assert (config.vision_config.depths, config.vision_config.hidden_sizes) == ([1, 1, 2, 1, 2], [8, 16, 32, 64, 128])
@@ -154,7 +159,7 @@ def test_an_encoder_of_five_stages_is_taken_as_it_is(tmp_path: Path) -> None:
 
 def test_an_encoder_that_was_saved_with_its_classifier_is_read(tmp_path: Path) -> None:
     encoder = copy(ENCODER, tmp_path / "encoder")
-    config = ConvNextConfig(depths=[1, 1, 2, 1], hidden_sizes=[8, 16, 32, 64], num_labels=3)
+    config = ConvNextConfig(depths=[1, 1, 2, 1], hidden_sizes=[8, 16, 32, 64])
     classifier = ConvNextForImageClassification(config)
     classifier.save_pretrained(encoder)
     content = part(known(assemble(tmp_path / "start", encoder=encoder)), "vision_tower.")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,9 +105,7 @@ def test_only_one_shard_is_loaded_at_a_time(tmp_path: Path) -> None:
         written.append(len(list(tmp_path.glob("model-*.safetensors"))))
         return CONTENT[name]
 
-    lazy = [
-        Piece(name, tuple(tensor.shape), tensor.dtype, lambda name=name: load(name)) for name, tensor in CONTENT.items()
-    ]
+    lazy = [replace(piece, load=partial(load, piece.name)) for piece in pieces(CONTENT)]
     write_weights(tmp_path, lazy, shard_bytes=1)
     assert written == [0, 1, 2, 3]
 
@@ -155,7 +156,7 @@ def test_a_file_that_is_cut_off_is_called_damaged(name: str, kept: int, tmp_path
 class Intruder:
     """Would run code if it were unpickled."""
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, ("intruded",)
 
 

@@ -191,17 +191,22 @@ def test_processes_that_work_at_once_have_equally_much_to_do() -> None:
     assert np.all(dealt.max(axis=0) - dealt.min(axis=0) < 500)
 
 
-def test_a_sampler_gives_the_order_of_its_epoch_again_and_again() -> None:
+def test_a_sampler_gives_its_order_again_and_again() -> None:
     lengths = lengths_of(300, 50)
     sampler = GroupedSampler(lengths, BATCH, MICRO, 42)
     first = list(sampler)
     assert first == list(sampler) == grouped_order(lengths, BATCH, MICRO, 42, 0).tolist()
     assert len(sampler) == len(first)
-    sampler.set_epoch(1)
-    assert list(sampler) == grouped_order(lengths, BATCH, MICRO, 42, 1).tolist()
-    sampler.set_epoch(0)
-    assert list(sampler) == first
     assert all(type(number) is int for number in first)
+
+
+def test_a_sampler_gives_one_epoch_after_the_other() -> None:
+    lengths = lengths_of(300, 50)
+    sampler = GroupedSampler(lengths, BATCH, MICRO, 42, epochs=2)
+    epochs = [grouped_order(lengths, BATCH, MICRO, 42, epoch).tolist() for epoch in (0, 1)]
+    assert list(sampler) == epochs[0] + epochs[1]
+    assert len(sampler) == len(epochs[0]) * 2
+    assert epochs[0] != epochs[1]
 
 
 def test_a_sampler_goes_on_within_an_epoch() -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentencepiece import SentencePieceTrainer
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokens_cases import PUBLISHED, TOKENIZER, pieces, reference, tokenizer_folder
@@ -69,6 +70,25 @@ def test_decoding_gives_the_text_back(text: str, new: Tokenizer) -> None:
     ids = new.encode(text, add_special_tokens=False).ids
     # SentencePiece takes U+2581 for a space; all else comes back.
     assert new.decode(ids, skip_special_tokens=False) == text.replace("▁", " ")
+
+
+def test_runs_of_spaces_of_equal_score_grow_from_the_left(tmp_path: Path) -> None:
+    """Llama's vocabulary has runs of 2 to 16 spaces, all of one score; the golden one has powers of two only."""
+    model = tokenizer_folder(tmp_path, legacy=False) / "tokenizer.model"
+    runs = [length for length in range(2, 17) if length not in (2, 4, 8, 16)]
+    # Pieces are a repeated field of the file, so that more of them may follow its end.
+    model.write_bytes(model.read_bytes() + b"".join(piece("▁" * length, -1e9) for length in runs))
+    expected = SentencePieceProcessor(model_file=str(model))
+    tokenizer, _ = read_vocabulary(tmp_path)
+    for length in range(1, 40):
+        for text in (" " * length, " " * length + "the dog", "dog" + " " * length + "the", "\n" + " " * length + "é"):
+            assert tokenizer.encode(text, add_special_tokens=False).ids == expected.encode(text)
+
+
+def piece(text: str, score: float) -> bytes:
+    """One more piece of a SentencePiece model, as its file holds it."""
+    fields = b"\x0a" + bytes([len(text.encode())]) + text.encode() + b"\x15" + struct.pack("<f", score)
+    return b"\x0a" + bytes([len(fields)]) + fields
 
 
 def test_a_folder_of_tokenizer_json_alone_gives_the_same_ids(tmp_path: Path, new: Tokenizer) -> None:
