@@ -1,6 +1,6 @@
 """The index of one instruction file: what verification and training ask of a record without reading the record.
 
-Format version 1. A folder with one file a column, little-endian numbers one after the other, and `index.json`:
+Format version 2. A folder with one file a column, little-endian numbers one after the other, and `index.json`:
 
     column        type  items   meaning
     offset        u64   n       first byte of the record in the instruction file
@@ -38,7 +38,7 @@ from cvl.annotations.records import UNREADABLE, Problem
 from cvl.errors import AnnotationError
 
 FORMAT = "cvl annotation index"
-VERSION = 1
+VERSION = 2
 HEADER = "index.json"
 COLUMNS = {
     "offset": "<u8",

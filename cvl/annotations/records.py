@@ -16,6 +16,9 @@ import msgspec
 HUMAN = "human"
 GPT = "gpt"
 PLACEHOLDER = "<image>"
+SPECIAL = ("</s>", "<unk>")
+SIGNAL = "ASSISTANT: "
+"""What the published code finds its way in a conversation by; a text that holds it leads that code astray."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding bytes that are no JSON raises; the last one where brackets are nested thousands deep."""
@@ -39,6 +42,7 @@ class Problem(enum.IntFlag):
     LAST_TURN_HUMAN = 1 << 12
     SEVERAL_PLACEHOLDERS = 1 << 13
     NOT_STRICT_JSON = 1 << 14
+    TEMPLATE_IN_TEXT = 1 << 15
 
     @property
     def label(self) -> str:
@@ -62,6 +66,7 @@ LABELS = {
     Problem.LAST_TURN_HUMAN: "the last turn is by human",
     Problem.SEVERAL_PLACEHOLDERS: "one image, but <image> in several turns",
     Problem.NOT_STRICT_JSON: "a NaN, or half of a surrogate pair",
+    Problem.TEMPLATE_IN_TEXT: "a text that looks like a part of the template",
 }
 
 FATAL = (
@@ -80,7 +85,8 @@ FATAL = (
 `NO_ANSWER` it would teach silence, with `SEVERAL_PLACEHOLDERS` it would take the next record's picture, and
 `NOT_STRICT_JSON` is let pass by Python's reader only. The others are remarks: an answer left empty among others, an
 image that no turn asks for (it is not seen), a literal `<image>` in a text-only record (read as text), a first turn by
-gpt (it is dropped), a last turn by human (nothing answers it)."""
+gpt (it is dropped), a last turn by human (nothing answers it), a text that looks like a part of the template (the
+published code gives the whole record up; ours learns it)."""
 
 
 class Turn(msgspec.Struct, rename={"speaker": "from"}, gc=False):
@@ -146,6 +152,7 @@ def examine(record: Record | None) -> Findings:
         | (0 if len(texts) == len(values) else Problem.NOT_TEXT)
         | _order_problems(speakers)
         | _answer_problems(speakers, values)
+        | _template_problem(texts)
     )
     return Findings(image, texts, len(turns), int(problems))
 
@@ -175,6 +182,14 @@ def _placeholder_problem(image: str, texts: Sequence[str]) -> int:
     if holding == 1:
         return 0
     return Problem.SEVERAL_PLACEHOLDERS if holding else Problem.IMAGE_WITHOUT_PLACEHOLDER
+
+
+def _template_problem(texts: Sequence[str]) -> int:
+    for text in texts:
+        # One letter is looked for first: that is a hundred times as quick, and most often enough.
+        if ("<" in text and any([special in text for special in SPECIAL])) or ("N" in text and SIGNAL in text):
+            return Problem.TEMPLATE_IN_TEXT
+    return 0
 
 
 def _order_problems(speakers: list[object]) -> int:

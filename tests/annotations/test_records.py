@@ -191,4 +191,17 @@ def test_the_values_of_the_format_stay() -> None:
         "LAST_TURN_HUMAN": 4096,
         "SEVERAL_PLACEHOLDERS": 8192,
         "NOT_STRICT_JSON": 16384,
+        "TEMPLATE_IN_TEXT": 32768,
     }
+
+
+@pytest.mark.parametrize("text", ["a </s> b", "<unk>", "USER: x ASSISTANT: y", "ASSISTANT: y", "<s>struck</s>"])
+def test_a_text_that_looks_like_the_template_is_a_remark(text: str) -> None:
+    assert problems({"conversations": turns((H, "What?"), (G, text))}) == Problem.TEMPLATE_IN_TEXT
+    assert problems({"conversations": turns((H, text), (G, "This."))}) == Problem.TEMPLATE_IN_TEXT
+    assert not Problem.TEMPLATE_IN_TEXT & FATAL
+
+
+@pytest.mark.parametrize("text", ["a < b", "<b>N</b>", "NATO: yes", "the assistant: me", "ASSISTANT:none", "< /s>"])
+def test_what_only_begins_like_the_template_is_none(text: str) -> None:
+    assert not problems({"conversations": turns((H, text), (G, "This."))})

@@ -36,6 +36,7 @@ MENDED = {
     Problem.PLACEHOLDER_WITHOUT_IMAGE: "read as text",
     Problem.FIRST_TURN_GPT: "it is dropped",
     Problem.LAST_TURN_HUMAN: "nothing is learnt from it",
+    Problem.TEMPLATE_IN_TEXT: "its answers are learnt, where the published code gives the record up",
 }
 """The problems that are no reason to leave a record out, and how each is read."""
 
