@@ -187,7 +187,7 @@ def _placeholder_problem(image: str, texts: Sequence[str]) -> int:
 def _template_problem(texts: Sequence[str]) -> int:
     for text in texts:
         # One letter is looked for first: that is a hundred times as quick, and most often enough.
-        if ("<" in text and any([special in text for special in SPECIAL])) or ("N" in text and SIGNAL in text):
+        if ("<" in text and any(special in text for special in SPECIAL)) or ("N" in text and SIGNAL in text):
             return Problem.TEMPLATE_IN_TEXT
     return 0
 

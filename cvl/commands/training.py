@@ -68,10 +68,20 @@ def train(
         print_json(samples) if as_json else print_inspected(samples)
         return
     if rank_of(os.environ) is None and (hostfile is not None or _processes(processes) > 1):
-        from cvl.train.launch import launch
-
-        raise typer.Exit(launch(sys.argv[1:], _processes(processes), hostfile))
+        raise typer.Exit(_launched(chosen, _processes(processes), hostfile))
     _run(catalog, Root(root), job, as_json=as_json)
+
+
+def _launched(stage: Stage, processes: int, hostfile: Path | None) -> int:
+    """The same command in a process for each device; its exit code."""
+    from cvl.train.batch import batching
+    from cvl.train.launch import launch, launch_on_hosts
+
+    if hostfile is not None:
+        return launch_on_hosts(sys.argv[1:], hostfile)
+    # Refused once, before every process would.
+    batching(stage.document.batch_size, processes, stage.run.micro_batch)
+    return launch(sys.argv[1:], processes)
 
 
 def _run(catalog: Catalog, root: Root, job: Job, *, as_json: bool) -> None:

@@ -135,6 +135,7 @@ def test_every_problem_is_marked_and_counted(write: Write, folder: Path) -> None
         {"conversations": turns("q")[:1] + turns("q")},
         {"conversations": turns("q") + turns("q")[:1]},
         {"image": "a.jpg", "conversations": turns() + turns()},
+        {"conversations": turns("q", "no </s> here")},
         {"image": "a.jpg", "conversations": turns()},
     ]
     by_strict_readers = [problem for problem in Problem if problem is not Problem.NOT_STRICT_JSON]
@@ -145,7 +146,7 @@ def test_every_problem_is_marked_and_counted(write: Write, folder: Path) -> None
         counts = dict.fromkeys(by_strict_readers, 1) | {Problem.EMPTY_ANSWER: 2}
         assert index.problem_counts == counts
         usable = np.flatnonzero((index.problems & FATAL) == 0)
-        assert usable.tolist() == [2, 4, 5, 8, 12, 14]
+        assert usable.tolist() == [2, 4, 5, 8, 12, 14, 15]
         not_an_object: Any = index.record(9)
         assert not_an_object == ["not", "an", "object"]
 
@@ -226,7 +227,7 @@ def test_an_index_of_another_version_is_not_opened_and_built_anew(write: Write, 
     build_index(source, folder).close()
     path = folder / "mix" / "index.json"
     header = json.loads(path.read_text())
-    header[key] = {"version": 2, "format": "else", "columns": {}}[key]
+    header[key] = {"version": 1, "format": "else", "columns": {}}[key]
     path.write_text(json.dumps(header))
     assert open_index(source, folder) is None
     with index_of(source, folder) as index:

@@ -58,7 +58,7 @@ def test_the_files_are_what_the_format_says(index: Index, tmp_path: Path) -> Non
     stat = index.source.path.stat()
     assert {key: header[key] for key in ("format", "version", "name", "file", "size", "mtime_ns", "records")} == {
         "format": "cvl annotation index",
-        "version": 1,
+        "version": 2,
         "name": "x",
         "file": "x.json",
         "size": stat.st_size,

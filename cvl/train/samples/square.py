@@ -24,6 +24,10 @@ _BICUBIC = Image.Resampling.BICUBIC
 _SUPPORT = 2
 """Pixels to either side of its centre that the bicubic filter looks at; when shrinking, pixels of the result."""
 
+_LARGEST_PADDED = 2**14
+"""The longest side whose whole square is resized if need be: further on that takes up to a minute. There the last bit
+of a weight may differ, but nobody has a square of gigabytes to compare with."""
+
 _BAND_PIXELS = 2**22
 """How much is padded at one time at the sides: 16 MiB."""
 
@@ -84,11 +88,12 @@ class _Span:
     def of(cls, resolution: int, side: float, offset: float, length: int) -> _Span:
         """The span of `length` pixels from `offset` on, in a square of `side` that becomes `resolution` pixels.
 
-        It is as short as it can be, or all of the square where a part of it might come out differently.
+        It is as short as it can be, or all of the square where a part of it might come out differently (but see
+        `_LARGEST_PADDED`).
         """
         first, last = 0, resolution
         before, after = math.ceil(offset), max(0, math.ceil(side - offset - length))
-        if _same_in_part(resolution, side):
+        if _same_in_part(resolution, side) or side > _LARGEST_PADDED:
             scale = side / resolution
             reach = _SUPPORT * max(scale, 1) + 1
             first = max(0, math.floor((offset - reach) / scale - 0.5))

@@ -60,4 +60,5 @@ def step_by_step(picture: Image.Image, resolution: int) -> NDArray[np.float32]:
 def levels_of(values: NDArray[np.float32]) -> NDArray[np.float64]:
     """Pixel values as grey levels of 255."""
     means, stds = (np.array(numbers)[:, None, None] for numbers in (MEAN, STD))
-    return (values * stds + means) * 255
+    levels: NDArray[np.float64] = (values * stds + means) * 255
+    return levels

@@ -50,6 +50,7 @@ _BAD: dict[Problem, Any] = {
     Problem.LAST_TURN_HUMAN: record("1.png", *GOOD, (HUMAN, "And this?")),
     Problem.SEVERAL_PLACEHOLDERS: record("1.png", *GOOD, *GOOD),
     Problem.NOT_STRICT_JSON: record("1.png", *GOOD) | {"score": float("nan")},
+    Problem.TEMPLATE_IN_TEXT: record("1.png", *GOOD, (HUMAN, "What does </s> do?"), _A),
 }
 
 

@@ -15,11 +15,12 @@ from cvl.train.samples.memory import keep_memory
 if {keep}:
     keep_memory()
 def work():
-    for size in (7, 20, 3, 28, 11):
-        np.ones(size << 20, np.uint8)
+    for _ in range(3):
+        held = [np.ones(size << 20, np.uint8) for size in (13, 20, 28, 7)]
+        del held
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-held = [work() for _ in range(3)]
+work()
 before = faults()
 work()
 print(faults() - before)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import subprocess
 import sys
 import warnings
@@ -41,7 +40,8 @@ class TestPublished:
     @pytest.mark.parametrize("name", sorted(EXPECTED))
     def test_golden_pictures_come_out_bit_equal(self, name: str) -> None:
         result = values(GOLDEN / "images" / name)
-        assert (result.dtype, result.shape) == (np.float32, (3, 64, 64))
+        assert result.dtype == np.float32
+        assert result.shape == (3, 64, 64)
         assert result.tobytes() == EXPECTED[name].tobytes()
 
     @pytest.mark.parametrize("resolution", [64, 256, 768])
@@ -66,8 +66,8 @@ class TestPublished:
     def test_the_bars_have_the_mean_colour_rounded_down(self) -> None:
         assert clip(64).colour == GREY
         result = levels_of(pixel_values(Image.new("RGB", (20, 10)), clip(64)))
-        assert np.allclose(result[:, 0, 0], GREY)
-        assert np.allclose(result[:, 32, 32], 0)
+        assert np.allclose(result[:, 0, 0], GREY, atol=1e-4)
+        assert np.allclose(result[:, 32, 32], 0, atol=1e-4)
 
     @pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 3), (3, 2)])
     def test_pictures_of_one_or_three_pixels_keep_their_channels(self, size: tuple[int, int]) -> None:
@@ -192,7 +192,7 @@ class TestFastDecode:
         assert open_picture(data, clip(192, fast_decode=True)).size == (200, 300)
         apart = np.abs(levels_of(values(data, 192, fast_decode=True)) - levels_of(values(data, 192)))
         assert 0 < apart.mean() < 1
-        assert np.allclose(apart[:, :, 0], 0)
+        assert np.allclose(apart[:, :, 0], 0, atol=1e-4)
 
     @pytest.mark.parametrize(
         ("long", "read"), [(255, 255), (256, 128), (511, 256), (512, 128), (1024, 128), (2048, 256)]
