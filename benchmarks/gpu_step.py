@@ -8,6 +8,9 @@ training. The optimizer's step and its states are left out: ZeRO spreads them ov
 one picture; tokens are counted with the picture's. Prints a table, and then the same as one line of JSON.
 """
 
+# transformers annotates few of its constructors.
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 import argparse
@@ -166,7 +169,8 @@ def build(preset: Model, plan: Plan) -> ConvLlava:
     with plan.device:
         model: ConvLlava = ConvLlava._from_config(config, dtype=torch.bfloat16)
     enable_checkpointing(model)
-    return model.train()
+    model.train()
+    return model
 
 
 def samples(config: ConvLlavaConfig, plan: Plan) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from cvl.download.fetch import Options
 from cvl.download.select import Request
 from cvl.errors import Cancelled, CvlError, DiskError, GateError, UsageError
 
-COMMANDS = ("sources", "fetch", "convert", "verify-layout", "status", "demo")
+COMMANDS = ("sources", "fetch", "convert", "verify-layout", "train", "status", "chat", "export", "demo")
 run = CliRunner().invoke
 
 

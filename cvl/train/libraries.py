@@ -15,6 +15,8 @@ def quiet() -> None:
     logging.disable_progress_bar()
     # Of names that DeepSpeed calls and torch has renamed.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    # Of depthwise convolutions' gradients, one copy of which a step is no matter.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides", category=UserWarning)
     if not torch.cuda.is_available():
         # Else DeepSpeed looks for every accelerator there is, and warns that it found none.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
 
 from cvl.manifest import Stage
@@ -15,6 +15,7 @@ from cvl.train.company import TIMEOUT
 from cvl.train.folder import StageFolder
 from cvl.train.samples.mix import Mix
 from cvl.train.samples.sampler import GroupedSampler
+from cvl.train.workers import heed_only_the_run
 from cvl.train.zero import zero_config
 
 
@@ -56,7 +57,6 @@ def arguments(stage: Stage, folder: StageFolder, batch: Batching) -> TrainingArg
         remove_unused_columns=False,
         dataloader_num_workers=run.workers,
         dataloader_pin_memory=on_gpu,
-        dataloader_persistent_workers=False,
         accelerator_config={"split_batches": False, "dispatch_batches": False, "use_seedable_sampler": False},
     )
 
@@ -96,6 +96,7 @@ class StageTrainer(Trainer):
         stage: Stage,
         **kwargs: Any,
     ) -> None:
+        self._dataset = dataset
         self._order = order
         self._rates = rates(stage)
         self._unwrapped = model
@@ -103,8 +104,19 @@ class StageTrainer(Trainer):
         # It would print every log a second time, to stdout.
         self.remove_callback(PrinterCallback)
 
-    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[int]:  # noqa: ARG002
-        return self._order
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The records in the given order, a micro-batch at a time, of which each process has its share."""
+        loader: DataLoader[Any] = DataLoader(
+            self._dataset,
+            batch_size=self.args.train_batch_size,
+            sampler=self._order,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            worker_init_fn=heed_only_the_run,
+        )
+        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        return prepared
 
     def create_optimizer(self, model: PreTrainedModel | None = None) -> torch.optim.Optimizer:
         """torch's AdamW over the parameters that learn, in groups by part and by whether weights decay."""

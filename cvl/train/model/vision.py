@@ -104,10 +104,9 @@ class VisionTower(nn.Module):
         if height % self.stride or width % self.stride:
             raise UsageError(f"pictures of {width} x {height} pixels, expected multiples of {self.stride}")
         weight = self.embeddings.patch_embeddings.weight
-        # Channels last, a block's norm and linear layers, which work on the last dimension, need no copies; the
-        # convolutions follow their input, so that the weights may stay as ZeRO-3 gathers them. A CPU gains nothing.
-        layout = torch.channels_last if pixel_values.is_cuda else torch.contiguous_format
-        pixels = pixel_values.to(dtype=weight.dtype, memory_format=layout)
+        # Channels last, a block's norm and linear layers, which work on the last dimension, need no copies. The
+        # convolutions follow their input, so that the weights may stay as ZeRO-3 gathers them.
+        pixels = pixel_values.to(dtype=weight.dtype, memory_format=torch.channels_last)
         features: Tensor = self.encoder(self.embeddings(pixels))
         return features.permute(0, 2, 3, 1).flatten(1, 2)
 

@@ -19,6 +19,7 @@ from cvl.train.samples.conversation import (
 )
 
 FATAL_PROBLEMS = [problem for problem in Problem if problem & FATAL]
+REMARKS = [problem for problem in Problem if not problem & FATAL]
 
 
 def said(*texts: str, image: str | None = None) -> dict[str, Any]:
@@ -133,9 +134,7 @@ def test_texts_that_look_like_the_template_move_no_span(text: str) -> None:
 
 @pytest.mark.parametrize("problem", FATAL_PROBLEMS, ids=lambda problem: problem.name)
 def test_a_record_with_a_fatal_problem_is_refused_by_its_name(problem: Problem) -> None:
-    bad = having(problem)
-    if problem is Problem.NOT_STRICT_JSON:
-        bad = said("What\ud800?", "A bus.")
+    bad = said("What\ud800?", "A bus.") if problem is Problem.NOT_STRICT_JSON else having(problem)
     with pytest.raises(RecordError) as caught:
         prompt_of(bad)
     assert isinstance(caught.value, AnnotationError)
@@ -150,9 +149,10 @@ def test_a_record_of_another_shape_is_refused(conversations: Any) -> None:
         prompt_of({"conversations": conversations})
 
 
-@pytest.mark.parametrize("problem", [problem for problem in Problem if not problem & FATAL])
+@pytest.mark.parametrize("problem", REMARKS, ids=lambda problem: problem.name)
 def test_a_record_with_a_remark_is_read(problem: Problem) -> None:
-    assert prompt_of(having(problem)).answers
+    odd = said("What?", "A </s> b.") if problem is Problem.TEMPLATE_IN_TEXT else having(problem)
+    assert prompt_of(odd).answers
 
 
 def test_a_question_ends_where_the_answer_begins() -> None:
