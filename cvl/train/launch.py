@@ -36,7 +36,7 @@ def devices() -> int:
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:
-    """Run `cvl ARGUMENTS` in `processes` processes of this machine to their end.
+    """Run this command line in `processes` processes of this machine to their end.
 
     The first of them speaks for all: what the others say is shown only if the first has nothing to say about a failure.
     A wish to stop is handed on to each of them once; a second wish does not wait for them.
@@ -67,7 +67,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
 
 
 def launch_on_hosts(arguments: Sequence[str], hostfile: Path) -> int:
-    """Run `cvl ARGUMENTS` on every machine of `hostfile`, by DeepSpeed's launcher; returns whether all went well.
+    """Run this command line on every machine of `hostfile`, by DeepSpeed's launcher; returns whether all went well.
 
     Raises:
         UsageError: the hostfile cannot be read.
@@ -84,7 +84,7 @@ def launch_on_hosts(arguments: Sequence[str], hostfile: Path) -> int:
 
 
 def command_on_hosts(arguments: Sequence[str], hostfile: Path) -> list[str]:
-    """The command that runs `cvl ARGUMENTS` on every machine of `hostfile`.
+    """What runs this command line on every machine of `hostfile`.
 
     Raises:
         UsageError: the hostfile cannot be read.
