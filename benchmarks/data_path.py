@@ -59,6 +59,7 @@ RECORD = {
 
 Arrays = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Way = Callable[[Path, dict[str, Any]], Any]
+MakeWay = Callable[["Case", argparse.Namespace], Way]
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,13 @@ def main() -> int:
     arguments = _arguments()
     cases = TINY if arguments.tiny else CASES
     results = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _worker(_published, arguments) as published,
+        _worker(_ours, arguments) as ours,
+    ):
         for case in cases:
-            results[case] = measure(case, Path(folder), arguments)
+            results[case] = measure(case, Path(folder), published, ours, arguments.turns)
             _show(case, results[case])
     print(json.dumps([asdict(case) | asdict(result) for case, result in results.items()]))  # noqa: T201
     return int(any(result.max_difference and not case.fast_decode for case, result in results.items()))
@@ -125,7 +130,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(case: Case, folder: Path, arguments: argparse.Namespace) -> Result:
+def measure(case: Case, folder: Path, published: Worker, ours: Worker, turns: int) -> Result:
     """The two ways, taking turns over the same files.
 
     Raises:
@@ -135,16 +140,17 @@ def measure(case: Case, folder: Path, arguments: argparse.Namespace) -> Result:
     for seed, path in enumerate(paths):
         if not path.exists():
             path.write_bytes(draw(case.width, case.height, seed))
-    with _worker(_published, case, arguments) as published, _worker(_ours, case, arguments) as ours:
-        levels = np.concatenate([_difference(case, published.prepare(path), ours.prepare(path)) for path in paths])
-        turns = []
-        for turn in range(arguments.turns):
-            # Neither is always the one that finds the machine as the other left it.
-            order = (published, ours) if turn % 2 else (ours, published)
-            times = {worker: worker.seconds(paths[turn % PICTURES]) for worker in order}
-            turns.append((times[published], times[ours]))
-    medians = [statistics.median(column) for column in zip(*turns, strict=True)]
-    ratio = statistics.median(theirs / mine for theirs, mine in turns)
+    levels = np.concatenate(
+        [_difference(case, *(worker(case, path) for worker in (published, ours))) for path in paths]
+    )
+    times = []
+    for turn in range(turns):
+        # Neither is always the one that finds the machine as the other left it.
+        order = (published, ours) if turn % 2 else (ours, published)
+        seconds = {worker: worker.seconds(case, paths[turn % PICTURES]) for worker in order}
+        times.append((seconds[published], seconds[ours]))
+    medians = [statistics.median(column) for column in zip(*times, strict=True)]
+    ratio = statistics.median(theirs / mine for theirs, mine in times)
     return Result(1 / medians[0], 1 / medians[1], ratio, float(levels.mean()), float(levels.max()))
 
 
@@ -177,48 +183,50 @@ def _ours(case: Case, arguments: argparse.Namespace) -> Way:
 
 
 @dataclass(frozen=True)
-class _Worker:
-    """A process that prepares samples, seen from outside."""
+class Worker:
+    """A process that prepares samples in one way, seen from outside."""
 
     connection: Connection
 
-    def prepare(self, path: Path) -> Arrays:
+    def __call__(self, case: Case, path: Path) -> Arrays:
         """The sample."""
-        return cast("Arrays", self._ask(path, timed=False))
+        return cast("Arrays", self._ask(case, path, timed=False))
 
-    def seconds(self, path: Path) -> float:
+    def seconds(self, case: Case, path: Path) -> float:
         """How long the sample took."""
-        return cast("float", self._ask(path, timed=True))
+        return cast("float", self._ask(case, path, timed=True))
 
-    def _ask(self, path: Path, *, timed: bool) -> object:
-        self.connection.send((path, timed))
+    def _ask(self, case: Case, path: Path, *, timed: bool) -> object:
+        self.connection.send((case, path, timed))
         return self.connection.recv()
 
 
 @contextmanager
-def _worker(make: Callable[[Case, argparse.Namespace], Way], *settings: Any) -> Iterator[_Worker]:
+def _worker(make: MakeWay, arguments: argparse.Namespace) -> Iterator[Worker]:
     """A fresh process, of which nothing is forked: the memory of one way shall not be what the other left behind."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, make, *settings), daemon=True)
+    process = context.Process(target=_serve, args=(there, make, arguments), daemon=True)
     process.start()
     there.close()
     try:
-        yield _Worker(here)
+        yield Worker(here)
     finally:
         here.close()
         process.join()
 
 
-def _serve(connection: Connection, make: Callable[[Case, argparse.Namespace], Way], *settings: Any) -> None:
+def _serve(connection: Connection, make: MakeWay, arguments: argparse.Namespace) -> None:
     """Prepares what is asked for, until nobody asks any more."""
     torch.set_num_threads(1)  # as a DataLoader does in its workers
-    way = make(*settings)
+    ways: dict[Case, Way] = {}
     with suppress(EOFError):
         while True:
-            path, timed = connection.recv()
+            case, path, timed = connection.recv()
+            if case not in ways:
+                ways[case] = make(case, arguments)
             began = time.perf_counter()
-            sample = way(path, RECORD)
+            sample = ways[case](path, RECORD)
             elapsed = time.perf_counter() - began
             connection.send(elapsed if timed else tuple(map(np.asarray, sample)))
             # Gone before the next one is made, as a DataLoader's are.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cvl.manifest import Catalog, Stage
     from cvl.root import Root
-    from cvl.train.run import Job
+    from cvl.train.job import Job
 
 
 def train(
@@ -57,7 +57,7 @@ def train(
     if model not in catalog.models:
         raise UsageError(f"there is no model called `{model}`", hint=f"models: {', '.join(catalog.models)}")
     _require("train", "torch", "transformers", "accelerate")
-    from cvl.train.run import Job
+    from cvl.train.job import Job
 
     job = Job(stage, chosen, model, name or model, start, vision_tower, restart)
     if inspect is not None:

@@ -19,6 +19,9 @@ from cvl.train.company import any_of, meet
 from cvl.train.folder import StageFolder
 from cvl.train.progress import Listener, Step
 
+_SAME_WISH = 5.0
+"""Seconds within which several signals are one wish to stop."""
+
 
 class Log(TrainerCallback):
     """Tells the listener of every logged step, and keeps it as a line of JSON.
@@ -54,7 +57,7 @@ class Log(TrainerCallback):
             return
         step = self._step(state, logs)
         if not math.isfinite(step.loss):
-            hint = "go on from the last checkpoint with a smaller --set learning_rate, or with --set max_grad_norm=1"
+            hint = "begin anew, --restart, with a smaller --set learning_rate or with --set max_grad_norm=1"
             raise CvlError(f"the loss is {step.loss} at step {step.step} of {step.steps}", hint=hint)
         if state.is_world_process_zero:
             with self._folder.log.open("ab") as file:
@@ -99,17 +102,24 @@ class StopInTime(TrainerCallback):
 
     def __init__(self) -> None:
         self.asked = False
+        self._first = math.inf
 
     def ask(self, _signal: int, _frame: FrameType | None) -> None:
-        """Takes the wish; a second one is not waited for."""
-        if self.asked:
+        """Takes the wish; a second one is not waited for.
+
+        Launchers and schedulers send several signals for one wish, right after each other.
+        """
+        now = time.monotonic()
+        if now - self._first > _SAME_WISH:
             os._exit(EXIT_CANCELLED)
+        self._first = min(self._first, now)
         self.asked = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Agrees with all processes on whether to stop: a signal reaches them at different steps."""
-        self.asked = any_of(self.asked, args.device)
-        if self.asked:
+        # A wish may come while the processes agree: it must not be overwritten.
+        if any_of(self.asked, args.device):
+            self.asked = True
             control.should_save = True
             control.should_training_stop = True
 

@@ -49,12 +49,12 @@ class Chat:
     history: list[tuple[str, str]] = field(default_factory=list)
 
     def ask(self, text: str, decoding: Decoding, emit: Emit) -> str:
-        """The answer to `text`, which `emit` gets piece by piece; both become part of what was said."""
-        tokens = encode(self.tokenizer, question(text, self.history, picture=self.pixels is not None))
-        config = self.model.config
-        # Only the model's own reach bounds a prompt here; max_length is a bound of training.
-        ids = expand(tokens, config.visual_tokens, config.text_config.max_position_embeddings).input_ids
-        input_ids = torch.from_numpy(ids)[None].to(self.model.device)
+        """The answer to `text`, which `emit` gets piece by piece; both become part of what was said.
+
+        Raises:
+            UsageError: there is no text in `text`, or more was said than the model can read.
+        """
+        input_ids = self._prompt(text).to(self.model.device)
         torch.manual_seed(decoding.seed)
         streamer = _Emitter(self.tokenizer, emit)
         with torch.inference_mode():
@@ -68,6 +68,17 @@ class Chat:
         answer = str(self.tokenizer.decode(output[0, input_ids.shape[1] :], skip_special_tokens=True)).strip()
         self.history.append((text, answer))
         return answer
+
+    def _prompt(self, text: str) -> torch.Tensor:
+        """(1, L) ids of all that was said with the new question. Raises UsageError where no answer could follow."""
+        tokens = encode(self.tokenizer, question(text, self.history, picture=self.pixels is not None))
+        # Only the model's own reach bounds a prompt here; max_length is a bound of training.
+        reach = self.model.config.text_config.max_position_embeddings
+        ids = expand(tokens, self.model.config.visual_tokens, reach).input_ids
+        if len(ids) == reach:
+            hint = "ask less at once, or in a chat of its own"
+            raise UsageError(f"the conversation is longer than the {reach:,} tokens that the model can read", hint=hint)
+        return torch.from_numpy(ids)[None]
 
 
 def _generation(model: ConvLlava, decoding: Decoding) -> GenerationConfig:

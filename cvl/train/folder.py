@@ -13,12 +13,16 @@ provenance.json    what it was trained from and with; written last: a stage that
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import FileLock, Timeout
 
+from cvl.errors import UsageError
 from cvl.root import Root
 
 _COMPLETE = "complete"
@@ -78,6 +82,29 @@ class StageFolder:
     def remove_incomplete(self) -> None:
         """Removes checkpoints that were being written when the run ended."""
         self._remove([path for path in self._checkpoints() if not (path / _COMPLETE).is_file()])
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for one run. A process that is killed holds nothing.
+
+        Raises:
+            UsageError: another one holds it.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            hint = "wait for it to end, or give this run a --name of its own"
+            raise UsageError(f"another cvl is training in {self.path}", hint=hint) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def remove_start(self) -> None:
+        """Removes the start weights, to put them together anew."""
+        self._remove([self.start])
 
     def tidy(self) -> None:
         """Removes what a stage needs only until it is done."""

@@ -9,10 +9,10 @@ from transformers import PreTrainedTokenizerFast
 from cvl.manifest import Catalog
 from cvl.root import Root
 from cvl.train.batch import batching
-from cvl.train.folder import stage_folder
+from cvl.train.checkpoint.published import open_published
+from cvl.train.job import Job
 from cvl.train.origin import Origin, origin_of
 from cvl.train.progress import Inspected, Piece
-from cvl.train.run import Job
 from cvl.train.samples.collate import expand
 from cvl.train.samples.damage import Damaged
 from cvl.train.samples.dataset import SampleDataset
@@ -29,8 +29,7 @@ def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspecte
         UsageError: data or start weights are not here.
     """
     stage, model = job.stage, catalog.models[job.model]
-    folder = stage_folder(root, job.name, job.number)
-    origin = origin_of(catalog, root, folder, job.model, job.name, stage, job.start, job.vision_tower)
+    origin = origin_of(catalog, root, job)
     tokenizer_folder, picture_folder = _folders(origin)
     tokenizer = load_tokenizer(tokenizer_folder, stage.scripts.max_length)
     mix = read_mix(catalog, root, job.number, bad_records=stage.run.bad_records)
@@ -55,10 +54,12 @@ def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspecte
 
 def _folders(origin: Origin) -> tuple[Path, Path]:
     """Where tokenizer and preprocessing are, also before the weights were put together."""
-    if origin.has_to_be_made and origin.parts is not None:
+    if not origin.has_to_be_made:
+        return origin.folder, origin.folder
+    if origin.parts is not None:
         return origin.parts
-    folder = Path(origin.published) if origin.has_to_be_made and origin.published else origin.folder
-    return folder, folder
+    source = open_published(origin.published or "", origin.vision_tower).source
+    return source.tokenizer, source.preprocessor
 
 
 def _pieces(tokens: Tokens, tokenizer: PreTrainedTokenizerFast) -> tuple[Piece, ...]:

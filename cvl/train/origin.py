@@ -13,6 +13,9 @@ from cvl.root import Root
 from cvl.train.checkpoint.published import import_published, is_ours, is_published
 from cvl.train.checkpoint.start import assemble_start
 from cvl.train.folder import StageFolder, stage_folder
+from cvl.train.job import Job
+
+_SHORT_WAY = "ConvLLaVA/ConvLLaVA-pretrain-768"
 
 
 @dataclass(frozen=True)
@@ -39,31 +42,26 @@ class Origin:
         return not is_ours(self.folder)
 
 
-def origin_of(
-    catalog: Catalog,
-    root: Root,
-    target: StageFolder,
-    model: str,
-    name: str,
-    stage: Stage,
-    named: str | None,
-    tower: str | None,
-) -> Origin:
+def origin_of(catalog: Catalog, root: Root, job: Job) -> Origin:
     """Where the stage's weights come from; nothing is written yet.
 
     Raises:
         UsageError: they are not there; the hint is the command that brings them.
     """
-    if named is not None:
-        return _named(named, tower, target)
-    if stage.starts_from == "weights":
-        return _weights(catalog, root, target, model)
-    number = int(stage.starts_from.removeprefix("stage"))
-    before = stage_folder(root, name, number)
+    target = stage_folder(root, job.name, job.number)
+    if job.start is not None:
+        return _named(job.start, job.vision_tower, target)
+    if job.stage.starts_from == "weights":
+        return _weights(catalog, root, target, job.model)
+    number = int(job.stage.starts_from.removeprefix("stage"))
+    before = stage_folder(root, job.name, number)
     if not before.is_done:
-        hint = f"cvl train --stage {number}, or begin from a published one: --from ConvLLaVA/ConvLLaVA-pretrain-768"
-        raise UsageError(f"stage {number} of {name} is not trained: nothing is at {before.path}", hint=hint)
-    return Origin(f"stage {number} of {name}: {before.path}", before.path)
+        named = f" --name {job.name}" if job.name != job.model else ""
+        hint = (
+            f"cvl train --stage {number} --model {job.model}{named}, or begin from a published one: --from {_SHORT_WAY}"
+        )
+        raise UsageError(f"stage {number} of {job.name} is not trained: nothing is at {before.path}", hint=hint)
+    return Origin(f"stage {number} of {job.name}: {before.path}", before.path)
 
 
 def make(origin: Origin, model: Model, stage: Stage) -> tuple[str, ...]:
@@ -79,10 +77,7 @@ def make(origin: Origin, model: Model, stage: Stage) -> tuple[str, ...]:
             language_model,
             encoder,
             origin.folder,
-            resolution=model.resolution,
-            fifth_stage_blocks=model.fifth_stage.blocks,
-            fifth_stage_width=model.fifth_stage.width,
-            projector=model.projector,
+            model,
             max_length=stage.scripts.max_length,
             seed=stage.scripts.seed,
             dtype=dtype,

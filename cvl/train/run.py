@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cvl.train.checkpoint.model import Source, write_into
 from cvl.train.checkpoint.weights import piece_of
 from cvl.train.company import company, meet
 from cvl.train.folder import StageFolder, stage_folder, step_of
+from cvl.train.job import Job
 from cvl.train.libraries import quiet
 from cvl.train.model.modeling import ConvLlava
 from cvl.train.origin import Origin, make, origin_of
@@ -42,29 +44,6 @@ from cvl.train.trainer import StageTrainer, arguments, enable_checkpointing, ord
 
 _FREE = frozenset({"workers", "save_every", "log_every", "max_skipped"})
 """Settings that may change when a run goes on: none of them changes a number."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be trained.
-
-    Args:
-        number: of the stage.
-        stage: its manifest, with the changes of this run.
-        model: the name of the model's manifest.
-        name: of the run: its checkpoints are in `ROOT/checkpoints/NAME`.
-        start: a checkpoint to start from, a folder or a hub repository; None is what the stage says.
-        vision_tower: where a published checkpoint's vision tower lies, if not where the checkpoint says.
-        restart: whether to forget an unfinished run.
-    """
-
-    number: int
-    stage: Stage
-    model: str
-    name: str
-    start: str | None = None
-    vision_tower: str | None = None
-    restart: bool = False
 
 
 def train(
@@ -88,24 +67,27 @@ def train(
     if folder.is_done and not job.restart:
         return Trained(folder.path, 0, None, len(DamageLog(folder.damaged).read()), already=True)
     batch = batching(job.stage.document.batch_size, own.processes, job.stage.run.micro_batch)
-    origin = origin_of(catalog, root, folder, job.model, job.name, job.stage, job.start, job.vision_tower)
+    origin = origin_of(catalog, root, job)
     quiet()
-    with company(own, job.stage.scripts):
-        # Before the arguments are made: what puts start weights together needs whole tensors.
-        notes = _prepare(catalog, job, origin, folder, own, prepare, listener)
+    with folder.held() if own.leads else nullcontext(), company(own, job.stage.scripts):
+        # The data first: nothing is removed or put together for a run that cannot begin.
+        mix = _read_data(catalog, root, job, own, prepare)
+        notes = _start_weights(catalog, job, origin, folder, own, listener)
+        # Only now, because what puts start weights together needs whole tensors.
         args = arguments(job.stage, folder, batch)
-        return _Run(catalog, root, job, origin, folder, batch, args, own, notes).to_the_end(listener)
+        return _Run(catalog, root, job, origin, folder, mix, batch, args, own, notes).to_the_end(listener)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A run whose processes have met and whose start weights are here."""
+    """A run whose processes have met, and whose data and start weights are here."""
 
     catalog: Catalog
     root: Root
     job: Job
     origin: Origin
     folder: StageFolder
+    mix: Mix
     batch: Batching
     args: TrainingArguments
     rank: Rank
@@ -118,32 +100,30 @@ class _Run:
     def to_the_end(self, listener: Listener) -> Trained:
         stage = self.job.stage
         tokenizer = load_tokenizer(self.origin.folder, stage.scripts.max_length)
-        mix = read_mix(self.catalog, self.root, self.job.number, bad_records=stage.run.bad_records)
-        _refuse_holes(mix, stage, self.job.number)
-        order = order_of(mix, stage, self.batch)
-        begun = self._begin(mix)
+        order = order_of(self.mix, stage, self.batch)
+        begun = self._begin()
         model = self._load()
         damage = DamageLog(self.folder.damaged)
         trainer = self._trainer(
-            model, SampleDataset(mix, tokenizer, self._preprocessing()), order, damage, begun, listener
+            model, SampleDataset(self.mix, tokenizer, self._preprocessing()), order, damage, begun, listener
         )
-        listener.briefing(self._brief(model, mix, len(order) // self.batch.size, begun))
+        listener.briefing(self._brief(model, len(order) // self.batch.size, begun))
         stop = StopInTime()
         trainer.add_callback(stop)
         with signals_to(stop):
             trainer.train(resume_from_checkpoint=str(begun) if begun else None)
-        if stop.asked and trainer.state.global_step < trainer.state.max_steps:
-            raise Cancelled(
-                f"stopped after step {trainer.state.global_step} of {trainer.state.max_steps}; a checkpoint is saved",
-                hint="run the same command again to go on",
-            )
-        return self._finish(trainer, model, mix, damage)
+            if stop.asked and trainer.state.global_step < trainer.state.max_steps:
+                steps = f"{trainer.state.global_step} of {trainer.state.max_steps}"
+                hint = "run the same command again to go on"
+                raise Cancelled(f"stopped after step {steps}; a checkpoint is saved", hint=hint)
+            # After the last step a wish to stop comes too late: what is trained is saved.
+            return self._finish(trainer, model, damage)
 
-    def _begin(self, mix: Mix) -> Path | None:
+    def _begin(self) -> Path | None:
         """The checkpoint to go on from. Refuses to go on with what would not be the same run."""
         checkpoint = self.folder.checkpoint()
         if self.rank.leads:
-            facts = msgspec.json.encode(_facts(self.job, self.origin, self.batch, mix), order="sorted")
+            facts = msgspec.json.encode(_facts(self.job, self.origin, self.batch, self.mix), order="sorted")
             if checkpoint is not None:
                 _compare(msgspec.json.decode(self.folder.run.read_bytes()), msgspec.json.decode(facts), self.folder)
             else:
@@ -197,10 +177,10 @@ class _Run:
         found = Preprocessing.from_folder(self.origin.folder)
         return Preprocessing(self.model.resolution, found.mean, found.std, self.job.stage.run.fast_decode)
 
-    def _brief(self, model: ConvLlava, mix: Mix, steps: int, checkpoint: Path | None) -> Briefing:
+    def _brief(self, model: ConvLlava, steps: int, checkpoint: Path | None) -> Briefing:
         return briefing(
             model,
-            mix,
+            self.mix,
             self.job.stage,
             self.batch,
             number=self.job.number,
@@ -211,13 +191,13 @@ class _Run:
             notes=self.notes,
         )
 
-    def _finish(self, trainer: StageTrainer, model: ConvLlava, mix: Mix, damage: DamageLog) -> Trained:
+    def _finish(self, trainer: StageTrainer, model: ConvLlava, damage: DamageLog) -> Trained:
         # A collective: under ZeRO-3 every process holds a piece of each tensor.
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         if self.rank.leads:
             self._save(model, weights)
-            provenance.write(self.folder.provenance, self._provenance(mix, damage, losses))
+            provenance.write(self.folder.provenance, self._provenance(damage, losses))
             self.folder.tidy()
         meet()
         return Trained(self.folder.path, trainer.state.max_steps, losses[-1] if losses else None, len(damage.read()))
@@ -226,9 +206,10 @@ class _Run:
         """Writes the trained model with all that it takes to use it."""
         model.config.use_cache = True
         pieces = [piece_of(name, tensor) for name, tensor in weights.items()]
-        write_into(self.folder.path, Source(model.config, pieces, self.origin.folder, self.origin.folder))
+        start = self.origin.folder
+        write_into(self.folder.path, Source(model.config, pieces, start, start, str(self.folder.path)))
 
-    def _provenance(self, mix: Mix, damage: DamageLog, losses: list[float]) -> dict[str, Any]:
+    def _provenance(self, damage: DamageLog, losses: list[float]) -> dict[str, Any]:
         origins = {name: Path(path) for name, path in self.catalog.origins.items()}
         return {
             "stage": self.job.number,
@@ -239,28 +220,34 @@ class _Run:
             "learning_rates": rates(self.job.stage),
             "batch": self.batch,
             "loss": losses[-1] if losses else None,
-            "data": data_rows(mix),
+            "data": data_rows(self.mix),
             "damaged": len(damage.read()),
             "manifests": provenance.digests(origins),
             "lock": provenance.digests({"cvl.lock": self.root.lock}).get("cvl.lock"),
         }
 
 
-def _prepare(
-    catalog: Catalog,
-    job: Job,
-    origin: Origin,
-    folder: StageFolder,
-    rank: Rank,
-    prepare: Callable[[], None],
-    listener: Listener,
+def _read_data(catalog: Catalog, root: Root, job: Job, rank: Rank, prepare: Callable[[], None]) -> Mix:
+    """The records of the run, looked at once for all processes."""
+    if rank.leads:
+        prepare()
+    meet()
+    mix = read_mix(catalog, root, job.number, bad_records=job.stage.run.bad_records)
+    _refuse_holes(mix, job.stage, job.number)
+    return mix
+
+
+def _start_weights(
+    catalog: Catalog, job: Job, origin: Origin, folder: StageFolder, rank: Rank, listener: Listener
 ) -> tuple[str, ...]:
-    """What is done once for all processes: the data is looked at, the start weights are put together."""
+    """Puts together what the run starts from, once for all processes; returns what was mended on the way."""
     notes: tuple[str, ...] = ()
     if rank.leads:
         if job.restart:
             folder.clear()
-        prepare()
+        elif folder.checkpoint() is None:
+            # Whatever was put together before, it may have been for other settings.
+            folder.remove_start()
         if origin.has_to_be_made:
             listener.note(f"putting the start weights together: {origin.text}")
             notes = make(origin, catalog.models[job.model], job.stage)

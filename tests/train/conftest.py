@@ -1,18 +1,51 @@
+"""Trees to train on, and one that was trained on by the command line."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from bench import command_line
+from filelock import FileLock
 from transformers import ConvNextConfig, LlamaConfig
-from workshop import Workshop, build_workshop
+from workshop import Workshop, build_workshop, workshop_at
 
 from cvl.train.model import ConvLlava, ConvLlavaConfig
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Keeps the tests that run at the same time out of each other's way: these models are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     """A tree of its own, to train on and to break."""
     return build_workshop(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def journey(shared: Path) -> Workshop:
+    """A tree on which the command line trained all three stages, as `tiny`. Other runs may be added; it must stay."""
+    folder = shared / "journey"
+    with FileLock(shared / "journey.lock"):
+        if not (folder / "travelled").exists():
+            _travel(build_workshop(folder))
+            (folder / "travelled").touch()
+    return workshop_at(folder)
+
+
+def _travel(shop: Workshop) -> None:
+    cvl = command_line(shop, shop.root.path.parent)
+    for stage in (1, 2, 3):
+        done = cvl("train", "--stage", str(stage), "--model", "tiny")
+        assert done.code == 0, done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,14 @@ class Workshop:
         return self.root.data / f"tiny/images/{number}.jpg"
 
 
+def workshop_at(folder: Path) -> Workshop:
+    """The one that was built in this folder."""
+    return Workshop(Root(folder / "ShareGPT4V"), folder / "manifests")
+
+
 def build_workshop(folder: Path) -> Workshop:
     """Everything that `cvl train --model tiny` wants, for all three stages."""
-    shop = Workshop(Root(folder / "ShareGPT4V"), folder / "manifests")
+    shop = workshop_at(folder)
     _write_data(shop)
     for source, place in (("base_llm", "vicuna-7b-v1.5"), ("base_convnext", "LAION-CLIP-ConvNeXt-Large-512")):
         shutil.copytree(GOLDEN / "model" / source, shop.root.at(f"models/{place}"))

@@ -61,16 +61,16 @@ def export(checkpoint: Path, target: Path, form: Form, dtype: torch.dtype | None
     """
     source, remarks = _open(checkpoint)
     source = replace(source, pieces=convert(source.pieces, dtype))
-    check_complete(source.config, source.pieces)
+    check_complete(source)
     if form == "convllava":
         _check_place(target)
-        remarks += _remarks(source, target.absolute())
+        remarks += _remarks(source, target.resolve())
     with new_folder(target) as folder:
         if form == "hf":
             write_into(folder, source)
             _compare(source.pieces, _open(folder)[0].pieces, folder)
         else:
-            _write_published(folder, source, checkpoint, target.absolute() / VISION_FOLDER)
+            _write_published(folder, source, checkpoint, target.resolve() / VISION_FOLDER)
             written = open_published(folder, folder / VISION_FOLDER).source
             _compare(source.pieces, written.pieces, folder)
     return remarks
@@ -81,7 +81,7 @@ def _open(checkpoint: Path) -> tuple[Source, tuple[str, ...]]:
         published = open_published(checkpoint)
         return published.source, published.mended
     pieces = list(Weights(checkpoint).values())
-    return Source(read_config(checkpoint), pieces, checkpoint, checkpoint), ()
+    return Source(read_config(checkpoint), pieces, checkpoint, checkpoint, str(checkpoint)), ()
 
 
 def _write_published(folder: Path, source: Source, checkpoint: Path, tower: Path) -> None:
@@ -135,7 +135,7 @@ def _compare(expected: Iterable[Piece], written: Iterable[Piece], folder: Path) 
 
 
 def _check_place(target: Path) -> None:
-    path = str(target.absolute())
+    path = str(target.resolve())
     misleading = [word for word in _MISLEADING if word in path]
     if misleading or ("lknet" in path.lower() and "convnext" not in path):
         word = misleading[0] if misleading else "lknet"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
-from httpx2 import HTTPError
 from huggingface_hub import HfApi, errors, snapshot_download
 
 from cvl.errors import GoneError, RefusedError, TransferError, UsageError
 
-_DESCRIPTIONS = ["*.json", "*.model"]
+# The folders of a repository that a checkpoint may lie in: its own, and that of the tower in the published layout.
+_FOLDERS = ("", "vision_tower")
+_DESCRIPTIONS = ("*.json", "*.model")
+_SAFETENSORS = "model*.safetensors"
+_PICKLED = "pytorch_model*.bin"
 
 
 def fetch_repository(repository: str) -> Path:
@@ -30,13 +34,21 @@ def fetch_repository(repository: str) -> Path:
             names = HfApi().list_repo_files(repository)
         except errors.OfflineModeIsEnabled:
             return Path(snapshot_download(repository, local_files_only=True))
-        weights = "model*.safetensors" if any(name.endswith(".safetensors") for name in names) else "pytorch_model*.bin"
-        return Path(snapshot_download(repository, allow_patterns=[*_DESCRIPTIONS, weights]))
+        wanted = [name for folder in _FOLDERS for name in _wanted(names, folder)]
+        return Path(snapshot_download(repository, allow_patterns=wanted))
+
+
+def _wanted(names: Sequence[str], folder: str) -> list[str]:
+    here = [PurePosixPath(name) for name in names if PurePosixPath(name).parent == PurePosixPath(folder)]
+    weights = _SAFETENSORS if any(fnmatchcase(path.name, _SAFETENSORS) for path in here) else _PICKLED
+    return [str(path) for path in here if any(fnmatchcase(path.name, kind) for kind in (*_DESCRIPTIONS, weights))]
 
 
 @contextmanager
 def _translated(repository: str) -> Iterator[None]:
     """Turn huggingface_hub's errors into ours, in one place."""
+    from httpx2 import HTTPError  # noqa: PLC0415 - huggingface_hub's own client, which nothing else here needs
+
     try:
         yield
     except errors.HFValidationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,12 +32,14 @@ class Source:
         pieces: every tensor under its name in the model.
         tokenizer: the folder that the tokenizer comes from.
         preprocessor: the folder that says how the encoder wants its pictures.
+        origin: where all of it comes from, as errors name it.
     """
 
     config: ConvLlavaConfig
     pieces: Sequence[Piece]
     tokenizer: Path
     preprocessor: Path
+    origin: str
 
 
 def write_checkpoint(source: Source, target: Path, dtype: torch.dtype | None = None) -> None:
@@ -48,7 +50,7 @@ def write_checkpoint(source: Source, target: Path, dtype: torch.dtype | None = N
         UsageError: there is something at `target`.
         DiskError: the disk has no room or refuses.
     """
-    check_complete(source.config, source.pieces)
+    check_complete(source)
     with new_folder(target) as folder:
         write_into(folder, replace(source, pieces=convert(source.pieces, dtype)))
 
@@ -68,26 +70,28 @@ def with_dtype(config: ConvLlavaConfig, dtype: torch.dtype) -> ConvLlavaConfig:
     return config
 
 
-def check_complete(config: ConvLlavaConfig, pieces: Iterable[Piece]) -> None:
-    """Raise unless the pieces are exactly the model's tensors.
+def check_complete(source: Source) -> None:
+    """Does nothing if the pieces are exactly the model's tensors.
 
     Raises:
         CheckpointError: names what is missing, what is too much, and what has other sizes.
     """
     with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in ConvLlava(config).state_dict().items()}
-    found = {piece.name: piece.shape for piece in pieces}
-    _complain("are missing", sorted(expected.keys() - found.keys()))
-    _complain("belong to no part of the model", sorted(found.keys() - expected.keys()))
+        expected = {name: tuple(tensor.shape) for name, tensor in ConvLlava(source.config).state_dict().items()}
+    found = {piece.name: piece.shape for piece in source.pieces}
+    _complain(source, "are missing", sorted(expected.keys() - found.keys()))
+    _complain(source, "belong to no part of the model", sorted(found.keys() - expected.keys()))
     for name, shape in found.items():
         if shape != expected[name]:
-            raise CheckpointError(f"{name} has the sizes {shape}, expected {expected[name]} from the config")
+            raise CheckpointError(
+                f"{source.origin}: {name} is of sizes {shape}, expected {expected[name]} by the config"
+            )
 
 
-def _complain(what: str, names: Sequence[str]) -> None:
+def _complain(source: Source, what: str, names: Sequence[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise CheckpointError(f"tensors {what}: {', '.join(names[:3])}{more}")
+        raise CheckpointError(f"{source.origin}: tensors {what}: {', '.join(names[:3])}{more}")
 
 
 def renamed(pieces: Mapping[str, Piece], prefix: str) -> list[Piece]:

@@ -1,10 +1,9 @@
 """The published layout, read: a LLaMA with a projector in one folder, and the vision tower in another.
 
-FOLDER/            as the published trainer saves it       ORG/NAME         as the hub has it
-  config.json        names a tower                           config.json      names a repository
-  model.safetensors  model.*, lm_head.*,                     pytorch_model-*.bin
-                     model.mm_projector.*
-  vision_tower/      its own folder                        ORG/TOWER        a repository of its own
+What                     as the published trainer saves it   as the hub has it
+language model           FOLDER                              ORG/MODEL
+  and projector            model.*, lm_head.*, model.mm_projector.*
+vision tower             FOLDER/vision_tower                 ORG/TOWER, which MODEL's config.json names
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ def open_published(source: str | Path, vision_tower: str | Path | None = None) -
         *renamed({name.removeprefix(PUBLISHED_PROJECTOR): piece for name, piece in projector.items()}, PROJECTOR),
         *renamed({name: words[name] for name in words if name not in projector}, LANGUAGE_MODEL),
     ]
-    return Published(Source(read_published(entries, config, resolution), pieces, folder, tower), mended)
+    return Published(Source(read_published(entries, config, resolution), pieces, folder, tower, str(source)), mended)
 
 
 def _local(place: str | Path) -> Path:
@@ -118,8 +117,8 @@ def _find_tower(folder: Path, entries: Mapping[str, Any], named: str | Path | No
     if Path(recorded).is_dir() and Path(recorded).samefile(inside):
         return inside, ()
     return inside, (
-        f"config.json names {recorded} as the vision tower, which is what training began with; "
-        f"the trained one in {VISION_FOLDER}/ is taken",
+        f"config.json names {recorded} as the vision tower, since the published trainer records the one that it began "
+        f"with; the trained one in {VISION_FOLDER}/ is taken",
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, ConvNextConfig, PreTrainedConfig
 
 from cvl.errors import CheckpointError
+from cvl.manifest import Model
 from cvl.train.checkpoint.layout import CONFIG, read_json
 from cvl.train.checkpoint.model import LANGUAGE_MODEL, PROJECTOR, TOWER, Source, renamed, write_checkpoint
 from cvl.train.checkpoint.tower import STAGES, encoder_config, encoder_pieces, with_fifth_stage
@@ -26,11 +27,8 @@ def assemble_start(
     language_model: Path,
     encoder: Path,
     target: Path,
+    model: Model,
     *,
-    resolution: int,
-    fifth_stage_blocks: int,
-    fifth_stage_width: int,
-    projector: str,
     max_length: int,
     seed: int,
     dtype: torch.dtype | None = None,
@@ -44,10 +42,7 @@ def assemble_start(
         language_model: the folder of a LLaMA-family model, with its tokenizer.
         encoder: the folder of a ConvNeXt of four or five stages, with its preprocessor_config.json.
         target: the folder to write.
-        resolution: side of the pictures in pixels, a multiple of 64.
-        fifth_stage_blocks: blocks of the fifth stage.
-        fifth_stage_width: channels of the fifth stage.
-        projector: the projector's kind.
+        model: says the resolution, the fifth stage and the projector.
         max_length: the longest sequence of one sample.
         seed: of the fresh parts.
         dtype: what the tensors are written in; the language model's own if not given.
@@ -57,17 +52,21 @@ def assemble_start(
         UsageError: there is something at `target`, or the resolution does not fit.
         DiskError: the disk has no room or refuses.
     """
-    tower = with_fifth_stage(encoder_config(encoder), fifth_stage_blocks, fifth_stage_width, resolution)
+    fifth = model.fifth_stage
+    tower = with_fifth_stage(encoder_config(encoder), fifth.blocks, fifth.width, model.resolution)
     config = ConvLlavaConfig(
         text_config=language_model_config(language_model),
         vision_config=tower,
-        projector=projector,
-        resolution=resolution,
+        projector=model.projector,
+        resolution=model.resolution,
         max_length=max_length,
     )
     words = Weights(language_model)
     pieces = [*_tower_pieces(encoder, tower, seed), *_projector_pieces(config, seed), *_language_pieces(words)]
-    write_checkpoint(Source(config, pieces, language_model, encoder), target, dtype or main_dtype(words.values()))
+    origin = f"{language_model} and {encoder}"
+    write_checkpoint(
+        Source(config, pieces, language_model, encoder, origin), target, dtype or main_dtype(words.values())
+    )
 
 
 def language_model_config(folder: Path) -> PreTrainedConfig:

@@ -93,7 +93,7 @@ class ConvLlava(PreTrainedModel, GenerationMixin):
         """Put another head onto the language model."""
         self.language_model.set_output_embeddings(value)
 
-    def visual_tokens(self, pixel_values: Tensor) -> Tensor:
+    def encode_pictures(self, pixel_values: Tensor) -> Tensor:
         """What the language model sees of the pictures: (P, tokens, hidden) from (P, 3, H, W)."""
         return cast("Tensor", self.projector(self.vision_tower(pixel_values)))
 
@@ -160,7 +160,7 @@ class ConvLlava(PreTrainedModel, GenerationMixin):
             if any(counts):
                 raise UsageError(f"{sum(counts)} picture tokens in input_ids, but no pixel_values")
             return embeddings
-        features = select(self.visual_tokens(pixel_values), counts)
+        features = select(self.encode_pictures(pixel_values), counts)
         return embeddings.masked_scatter(places.unsqueeze(-1), features.to(embeddings.dtype))
 
 

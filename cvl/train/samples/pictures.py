@@ -35,7 +35,7 @@ from PIL import Image
 from cvl.errors import CheckpointError, ImageError
 from cvl.images import decode, decode_reduced
 from cvl.train.samples.memory import keep_memory
-from cvl.train.samples.square import Colour, remember_size, squared
+from cvl.train.samples.square import Colour, remember_size, resized_square
 
 SPARE = 4 / 3
 """How much longer than the model's resolution a picture stays when `fast_decode` reads it at a smaller scale."""
@@ -140,11 +140,15 @@ def pixel_values(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32
         ImageError: it is longer than `MAX_SIDE`.
     """
     keep_memory()
-    pixels = np.asarray(squared(picture, how.resolution, how.colour))
+    part = resized_square(picture, how.resolution, how.colour)
+    pixels = np.asarray(part.image)
+    left, top, right, bottom = part.left, part.top, part.left + pixels.shape[1], part.top + pixels.shape[0]
     values = np.empty((3, how.resolution, how.resolution), np.float32)
-    for channel, table in enumerate(_table(how.mean, how.std)):
-        # Every index is in the table; "clip" only spares numpy a copy.
-        np.take(table, pixels[..., channel], out=values[channel], mode="clip")
+    for channel, (table, bars) in enumerate(zip(_table(how.mean, how.std), how.colour, strict=True)):
+        plane = values[channel]
+        plane[:top] = plane[bottom:] = plane[:, :left] = plane[:, right:] = table[bars]
+        # Every index is in the table; "clip" only spares numpy the check.
+        plane[top:bottom, left:right] = np.take(table, pixels[..., channel], mode="clip")
     return values
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from cvl.errors import ImageError
+from cvl.train.samples.weights import SUPPORT, part_step
 
 Colour = tuple[int, int, int]
 
@@ -21,8 +22,6 @@ MAX_SIDE = 2**16
 1536 columns, take 400 MB."""
 
 _BICUBIC = Image.Resampling.BICUBIC
-_SUPPORT = 2
-"""Pixels to either side of its centre that the bicubic filter looks at; when shrinking, pixels of the result."""
 
 _LARGEST_PADDED = 2**14
 """The longest side whose whole square is resized if need be: further on that takes up to a minute. There the last bit
@@ -36,13 +35,22 @@ _FILE_SIZE = "cvl_file_size"
 
 
 def remember_size(picture: Image.Image, size: tuple[int, int]) -> None:
-    """Notes down the width and height in a picture's file, from which `squared` finds its place to the fraction."""
+    """Notes down the width and height in a picture's file, for `resized_square` to find its place to the fraction."""
     if picture.size != size:
         picture.info[_FILE_SIZE] = size
 
 
-def squared(picture: Image.Image, resolution: int, colour: Colour) -> Image.Image:
-    """A picture of `open_picture`, padded to a square with `colour` and resized; still 8 bits a channel.
+@dataclass(frozen=True)
+class Part:
+    """The part of a resized square that is not only bars: its pixels, and where its upper left corner lies."""
+
+    image: Image.Image
+    left: int
+    top: int
+
+
+def resized_square(picture: Image.Image, resolution: int, colour: Colour) -> Part:
+    """A picture of `open_picture`, padded to a square with `colour` and resized to `resolution` pixels a side.
 
     Raises:
         ImageError: it is longer than `MAX_SIDE`.
@@ -54,18 +62,14 @@ def squared(picture: Image.Image, resolution: int, colour: Colour) -> Image.Imag
     scale = math.ceil(max(width, height) / max(picture.size))
     side = max(width, height) / scale
     if width == height:
-        return picture.resize((resolution, resolution), _BICUBIC, box=(0, 0, side, side))
-    square = Image.new("RGB", (resolution, resolution), colour)
+        return Part(picture.resize((resolution, resolution), _BICUBIC, box=(0, 0, side, side)), 0, 0)
     if width > height:
         span = _Span.of(resolution, side, (width - height) // 2 / scale, picture.height)
         rows = picture.resize((resolution, picture.height), _BICUBIC, box=(0, 0, side, picture.height))
-        square.paste(_down(rows, span, colour), (0, span.first))
-    else:
-        span = _Span.of(resolution, side, (height - width) // 2 / scale, picture.width)
-        columns = _across(picture, span, colour)
-        part = columns.resize((columns.width, resolution), _BICUBIC, box=(0, 0, columns.width, side))
-        square.paste(part, (span.first, 0))
-    return square
+        return Part(_down(rows, span, colour), 0, span.first)
+    span = _Span.of(resolution, side, (height - width) // 2 / scale, picture.width)
+    columns = _across(picture, span, colour)
+    return Part(columns.resize((columns.width, resolution), _BICUBIC, box=(0, 0, columns.width, side)), span.first, 0)
 
 
 @dataclass(frozen=True)
@@ -88,31 +92,22 @@ class _Span:
     def of(cls, resolution: int, side: float, offset: float, length: int) -> _Span:
         """The span of `length` pixels from `offset` on, in a square of `side` that becomes `resolution` pixels.
 
-        It is as short as it can be, or all of the square where a part of it might come out differently (but see
-        `_LARGEST_PADDED`).
+        It is as short as it can be, or all of the square where a part of it might come out differently. That matters
+        neither beyond `_LARGEST_PADDED` nor for a fraction of a side, which a picture at a smaller scale has.
         """
         first, last = 0, resolution
         before, after = math.ceil(offset), max(0, math.ceil(side - offset - length))
-        if _same_in_part(resolution, side) or side > _LARGEST_PADDED:
+        exact = side <= _LARGEST_PADDED and side.is_integer()
+        step = part_step(resolution, int(side)) if exact else 1
+        if step:
             scale = side / resolution
-            reach = _SUPPORT * max(scale, 1) + 1
-            first = max(0, math.floor((offset - reach) / scale - 0.5))
-            last = min(resolution, math.ceil((offset + length + reach) / scale + 0.5))
-            # A filter with one end in the picture has the other no further away.
-            before, after = (min(bar, math.ceil(2 * reach)) for bar in (before, after))
+            reach = SUPPORT * max(scale, 1) + 1
+            first = max(0, math.floor((offset - reach) / scale / step) * step)
+            last = min(resolution, math.ceil((offset + length + reach) / scale / step) * step)
+            # A filter with one end in the picture has the other no further away, nor do the outermost pixels.
+            before, after = (min(bar, math.ceil(2 * reach + step * scale)) for bar in (before, after))
         start, end = (pixel * side / resolution - offset + before for pixel in (first, last))
         return cls(first, last, before, after, (start, min(end, before + length + after)))
-
-
-def _same_in_part(resolution: int, side: float) -> bool:
-    """Whether a part of a resized side is, to the bit, what it is when all of it is resized.
-
-    Pillow takes the part's borders in single precision and computes each pixel's centre from them, so that a part's
-    weights may differ from the whole's in their last bit. They do not if the scale is a fraction of few bits: then
-    every number on the way to the weights is exact.
-    """
-    odd = resolution // (resolution & -resolution)
-    return side % odd == 0 and side * (resolution // odd) < 2**24
 
 
 def _down(rows: Image.Image, span: _Span, colour: Colour) -> Image.Image:

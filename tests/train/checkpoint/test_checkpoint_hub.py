@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from folders import ENCODER, copy, files
+from folders import ENCODER, TRAINED, copy, files
 from httpx2 import ConnectError
 
 from cvl.errors import GoneError, RefusedError, TransferError, UsageError
@@ -29,6 +29,13 @@ def test_a_repository_comes_with_what_a_checkpoint_needs(repository: Path) -> No
 def test_pickled_weights_are_brought_where_there_are_no_others(repository: Path) -> None:
     (repository / "model.safetensors").rename(repository / "pytorch_model-00001-of-00001.bin")
     assert "pytorch_model-00001-of-00001.bin" in files(fetch_repository(NAME))
+
+
+def test_a_tower_in_the_repository_of_its_model_comes_along_in_whatever_form(hub: Path) -> None:
+    model = copy(TRAINED, hub / "ORG/Trained")
+    (model / "checkpoint-500").mkdir()
+    (model / "checkpoint-500/model.safetensors").touch()
+    assert files(fetch_repository("ORG/Trained")) == files(TRAINED)
 
 
 def test_what_is_in_the_cache_serves_when_the_hub_must_not_be_asked(

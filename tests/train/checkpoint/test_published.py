@@ -15,8 +15,8 @@ from cvl.train.checkpoint.published import import_published, is_published, open_
 from cvl.train.model import ConvLlava
 
 NAMES_ANOTHER = (
-    "config.json names golden/model/base_convnext as the vision tower, which is what training began with; "
-    "the trained one in vision_tower/ is taken"
+    "config.json names golden/model/base_convnext as the vision tower, since the published trainer records the one "
+    "that it began with; the trained one in vision_tower/ is taken"
 )
 
 
@@ -186,6 +186,6 @@ def test_the_resolution_is_what_the_preprocessor_makes(trained: Path, tmp_path: 
 def test_a_projector_that_is_missing_is_named(trained: Path, tmp_path: Path) -> None:
     content = {name: tensor for name, tensor in tensors(trained).items() if "mm_projector.2" not in name}
     save_file(content, trained / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"tensors are missing: projector.2.bias, projector.2.weight"):
+    with pytest.raises(CheckpointError, match=r"trained: tensors are missing: projector.2.bias, projector.2.weight"):
         import_published(trained, tmp_path / "ours")
     assert not (tmp_path / "ours").exists()

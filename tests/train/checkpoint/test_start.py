@@ -12,24 +12,32 @@ from torch import Tensor
 from transformers import ConvNextConfig, ConvNextForImageClassification, LlamaConfig, LlamaForCausalLM
 
 from cvl.errors import CheckpointError, UsageError
+from cvl.manifest import Model
+from cvl.manifest.stage import FifthStage
 from cvl.train.checkpoint import weights as weights_module
 from cvl.train.checkpoint.start import assemble_start
 from cvl.train.model import ConvLlava
 from cvl.train.model.modeling import fresh_projector
 from cvl.train.model.vision import fresh_stage
 
+PART = {"source": "vicuna", "path": "models/vicuna"}
+MODEL = Model.model_validate(
+    {
+        "title": "Tiny",
+        "resolution": 128,
+        "language_model": PART,
+        "vision_tower": PART,
+        "fifth_stage": {"blocks": 2, "width": 128},
+    }
+)
 FRESH = ("vision_tower.encoder.stages.4.", "projector.")
 
 
 def assemble(target: Path, language_model: Path = LLM, encoder: Path = ENCODER, **changes: Any) -> dict[str, Tensor]:
     """A start at 128 pixels, in the golden checkpoint's sizes; its tensors."""
-    sizes: dict[str, Any] = {
-        "resolution": 128,
-        "fifth_stage_blocks": 2,
-        "fifth_stage_width": 128,
-        "projector": "mlp2x_gelu",
-    }
-    assemble_start(language_model, encoder, target, **sizes | {"max_length": 512, "seed": 0} | changes)
+    sizes = {name: changes.pop(name) for name in ("resolution", "fifth_stage", "projector") if name in changes}
+    model = MODEL.model_copy(update=sizes)
+    assemble_start(language_model, encoder, target, model, **{"max_length": 512, "seed": 0} | changes)
     return tensors(target)
 
 
@@ -153,7 +161,7 @@ def test_a_language_model_of_one_embedding_gets_two(tmp_path: Path) -> None:
 
 
 def test_an_encoder_of_five_stages_is_taken_as_it_is(tmp_path: Path) -> None:
-    content = assemble(tmp_path / "start", encoder=TRAINED / "vision_tower", fifth_stage_blocks=9, fifth_stage_width=9)
+    content = assemble(tmp_path / "start", encoder=TRAINED / "vision_tower", fifth_stage=FifthStage(blocks=9, width=9))
     assert same(part(content, "vision_tower."), tensors(TRAINED / "vision_tower"))
 
 
@@ -210,7 +218,7 @@ def test_an_encoder_of_three_stages_is_refused(tmp_path: Path) -> None:
     [
         (lambda entries: entries.update(num_hidden_layers=3), r"tensors are missing: .* and 6 more"),
         (lambda entries: entries.update(num_hidden_layers=1), r"tensors belong to no part of the model: .* and 6 more"),
-        (lambda entries: entries.update(vocab_size=999), r"has the sizes \(1000, 64\), expected \(999, 64\)"),
+        (lambda entries: entries.update(vocab_size=999), r"is of sizes \(1000, 64\), expected \(999, 64\)"),
     ],
 )
 def test_tensors_that_are_not_the_configs_are_named(mend: Any, message: str, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from golden_model import GOLDEN, Array, Batch, expanded, right_padded, tower_config
+from golden_model import GOLDEN, Array, Batch, no_damage, sample, tower_config
 from transformers import LlamaConfig
 
 from cvl.train.checkpoint.published import import_published
 from cvl.train.model import ConvLlava, ConvLlavaConfig
+from cvl.train.samples.collate import Collator
 
 
 @pytest.fixture(scope="session")
@@ -33,22 +34,11 @@ def golden() -> dict[str, Array]:
 @pytest.fixture(scope="session")
 def batch(published: ConvLlava, golden: dict[str, Array]) -> Batch:
     """The same batch as our collator brings it: pictures expanded, and only those that have a place."""
-    rows = [
-        expanded(ids[mask], labels[mask], published.config.visual_tokens)
-        for ids, labels, mask in zip(
-            golden["in.input_ids"], golden["in.labels"], golden["in.attention_mask"], strict=True
-        )
-    ]
-    length = max(len(ids) for ids, _ in rows)
-    has_picture = [bool((ids == -200).any()) for ids, _ in rows]
-    return Batch(
-        input_ids=torch.stack([right_padded(ids, length, 0) for ids, _ in rows]),
-        labels=torch.stack([right_padded(labels, length, -100) for _, labels in rows]),
-        attention_mask=torch.stack([torch.arange(length) < len(ids) for ids, _ in rows]),
-        pixel_values=torch.from_numpy(golden["in.images"][has_picture]),
-        logits=torch.from_numpy(golden["out.logits"]),
-        loss=float(golden["out.loss"]),
-    )
+    config = published.config
+    collate = Collator(config.visual_tokens, config.max_length, 0, config.resolution, on_damaged=no_damage)
+    rows = zip(*(golden[f"in.{name}"] for name in ("input_ids", "labels", "attention_mask", "images")), strict=True)
+    batch = collate([sample(ids[mask], labels[mask], picture) for ids, labels, mask, picture in rows])
+    return Batch(**batch, logits=torch.from_numpy(golden["out.logits"]), loss=float(golden["out.loss"]))
 
 
 @pytest.fixture

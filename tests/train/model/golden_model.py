@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import ConvNextConfig
+
+from cvl.train.samples.damage import Damaged
+from cvl.train.samples.dataset import Sample
+from cvl.train.samples.tokens import PICTURE, Tokens
 
 Array = NDArray[Any]
 
@@ -37,16 +40,15 @@ class Batch:
         }
 
 
-def expanded(ids: Array, labels: Array, visual_tokens: int) -> tuple[Array, Array]:
-    """A row with the one picture id repeated for each visual token; their labels are ignored already."""
-    times = np.where(ids == -200, visual_tokens, 1)
-    return np.repeat(ids, times), np.repeat(labels, times)
+def sample(ids: Array, labels: Array, picture: Array) -> Sample:
+    """A row as our data set brings it: without a picture where the published one brings a zero picture."""
+    tokens = Tokens(ids.astype(np.int64), labels.astype(np.int64))
+    return Sample(tokens, picture if PICTURE in ids else None)
 
 
-def right_padded(row: Array, length: int, value: int) -> Tensor:
-    padded = torch.full((length,), value, dtype=torch.int64)
-    padded[: len(row)] = torch.from_numpy(row.astype(np.int64))
-    return padded
+def no_damage(damaged: Damaged) -> None:
+    """Nothing of the golden batch is damaged."""
+    raise AssertionError(damaged)
 
 
 def tower_config(**changes: Any) -> ConvNextConfig:

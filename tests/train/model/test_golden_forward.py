@@ -11,7 +11,8 @@ import pytest
 import torch
 from golden_model import Array, Batch
 
-from cvl.train.model import ConvLlava
+from cvl.train.model import ConvLlava, ConvLlavaConfig, modeling
+from cvl.train.samples.tokens import IGNORED, PICTURE
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,8 @@ def test_what_the_padding_is_makes_no_difference(published: ConvLlava, batch: Ba
     other = batch.inputs() | {"input_ids": batch.input_ids.masked_fill(~batch.attention_mask, 7)}
     with torch.no_grad():
         assert torch.equal(published(**other).logits, published(**batch.inputs()).logits)
+
+
+def test_samples_and_model_mean_the_same_ids() -> None:
+    assert ConvLlavaConfig().image_token_index == PICTURE
+    assert modeling.IGNORED == IGNORED

@@ -45,7 +45,7 @@ def embedded(model: ConvLlava, ids: torch.Tensor, pixels: torch.Tensor) -> torch
 def test_visual_tokens_take_the_places_of_the_picture_ids_in_order(small: ConvLlava) -> None:
     ids = torch.stack([sequence(1, (PICTURE, 4), 5, 6), sequence(1, 7, 8, (PICTURE, 4))])
     pixels = pictures(2)
-    rows, features = embedded(small, ids, pixels), small.visual_tokens(pixels)
+    rows, features = embedded(small, ids, pixels), small.encode_pictures(pixels)
     words = small.get_input_embeddings()
     assert torch.equal(rows[0], torch.cat([words(ids[0, :1]), features[0], words(ids[0, 5:])]))
     assert torch.equal(rows[1], torch.cat([words(ids[1, :3]), features[1]]))
@@ -54,7 +54,7 @@ def test_visual_tokens_take_the_places_of_the_picture_ids_in_order(small: ConvLl
 def test_a_picture_that_is_cut_off_with_its_row_takes_the_first_of_its_tokens(small: ConvLlava) -> None:
     ids = torch.stack([sequence(1, 9, 9, 9, (PICTURE, 2)), sequence(1, (PICTURE, 4), 5)])
     pixels = pictures(2)
-    rows, features = embedded(small, ids, pixels), small.visual_tokens(pixels)
+    rows, features = embedded(small, ids, pixels), small.encode_pictures(pixels)
     assert torch.equal(rows[0, 4:], features[0, :2])
     assert torch.equal(rows[1, 1:5], features[1])
 
@@ -64,7 +64,7 @@ def test_a_row_may_have_several_pictures_and_another_none(small: ConvLlava) -> N
         [sequence(1, (PICTURE, 4), 5, (PICTURE, 3)), sequence(1, (7, 8)), sequence(1, (PICTURE, 4), (5, 4))]
     )
     pixels = pictures(3)
-    rows, features = embedded(small, ids, pixels), small.visual_tokens(pixels)
+    rows, features = embedded(small, ids, pixels), small.encode_pictures(pixels)
     assert torch.equal(rows[0, 1:5], features[0])
     assert torch.equal(rows[0, 6:], features[1, :3])
     assert torch.equal(rows[2, 1:5], features[2])

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cvl.errors import ImageError
-from cvl.train.samples.square import MAX_SIDE, _same_in_part, remember_size, squared
+from cvl.train.samples.square import MAX_SIDE, Part, remember_size, resized_square
+
+
+def squared(picture: Image.Image, resolution: int) -> Image.Image:
+    part = resized_square(picture, resolution, GREY)
+    square = Image.new("RGB", (resolution, resolution), GREY)
+    square.paste(part.image, (part.left, part.top))
+    return square
 
 
 def plainly(picture: Image.Image, resolution: int) -> bytes:
@@ -35,48 +42,32 @@ def test_any_size_comes_out_as_if_all_of_the_square_were_resized(
     width: int, height: int, resolution: int, seed: int
 ) -> None:
     picture = noise(width, height, seed)
-    assert squared(picture, resolution, GREY).tobytes() == plainly(picture, resolution)
+    assert squared(picture, resolution).tobytes() == plainly(picture, resolution)
 
 
 @pytest.mark.parametrize("resolution", [768, 1024, 1536])
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (750, 1125), (1125, 750), (1024, 683), (700, 701), (33, 900)])
 def test_the_presets_resolutions_come_out_so_too(size: tuple[int, int], resolution: int) -> None:
     picture = noise(*size)
-    assert squared(picture, resolution, GREY).tobytes() == plainly(picture, resolution)
+    assert squared(picture, resolution).tobytes() == plainly(picture, resolution)
 
 
 @pytest.mark.parametrize("size", [(2, 5000), (5000, 2), (3, 5001)])
 def test_a_strip_is_resized_without_the_square_around_it(size: tuple[int, int]) -> None:
     """The reference takes 100 MB; 20 times as long, the published way would take 40 GB."""
     picture = noise(*size)
-    assert squared(picture, 192, GREY).tobytes() == plainly(picture, 192)
+    assert squared(picture, 192).tobytes() == plainly(picture, 192)
 
 
 @pytest.mark.parametrize("size", [(2, 60_000), (60_000, 2), (1, 59_999)])
 def test_a_strip_that_no_square_could_hold_is_resized(size: tuple[int, int]) -> None:
-    picture = squared(Image.new("RGB", size, GREY), 192, GREY)
+    picture = squared(Image.new("RGB", size, GREY), 192)
     assert picture.getcolors() == [(192 * 192, GREY)]
 
 
 def test_a_picture_longer_than_any_jpeg_is_refused() -> None:
     with pytest.raises(ImageError, match=f"65537 × 1 pixels, at most {MAX_SIDE} a side"):
-        squared(Image.new("RGB", (MAX_SIDE + 1, 1)), 64, GREY)
-
-
-@pytest.mark.parametrize(
-    ("resolution", "side", "expected"),
-    [
-        (1024, 641, True),
-        (768, 2250, True),
-        (768, 640, False),
-        (448, 700, True),
-        (448, 640, False),
-        (1024, 16383, True),
-        (1024, 16385, False),
-    ],
-)
-def test_a_part_is_taken_only_where_its_numbers_are_exact(resolution: int, side: int, expected: bool) -> None:
-    assert _same_in_part(resolution, side) is expected
+        squared(Image.new("RGB", (MAX_SIDE + 1, 1)), 64)
 
 
 @pytest.mark.parametrize("size", [(600, 400), (400, 600), (602, 381), (381, 602), (601, 601)])
@@ -87,13 +78,23 @@ def test_a_picture_at_a_smaller_scale_lies_where_the_whole_one_does(size: tuple[
     small = whole.reduce(scale)
     remember_size(small, size)
     for resolution in (64, 96):
-        apart = _difference(squared(small, resolution, GREY), squared(whole, resolution, GREY))
+        apart = _difference(squared(small, resolution), squared(whole, resolution))
         assert apart < 1.5
 
 
 def _difference(one: Image.Image, other: Image.Image) -> float:
     levels = [abs(a - b) for a, b in zip(one.tobytes(), other.tobytes(), strict=True)]
     return sum(levels) / len(levels)
+
+
+@pytest.mark.parametrize(("size", "corner"), [((300, 100), (0, 20)), ((100, 300), (20, 0)), ((100, 100), (0, 0))])
+def test_no_more_than_the_picture_and_its_edges_is_resized(size: tuple[int, int], corner: tuple[int, int]) -> None:
+    part = resized_square(noise(*size), 64, GREY)
+    assert isinstance(part, Part)
+    assert part.left <= corner[0]
+    assert part.top <= corner[1]
+    expected = [64 - 2 * at for at in corner]
+    assert all(length <= share + 12 for length, share in zip(part.image.size, expected, strict=True))
 
 
 def test_a_picture_of_its_files_size_is_not_marked() -> None:

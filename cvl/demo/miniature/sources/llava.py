@@ -106,7 +106,7 @@ def _text_records(count: int) -> list[Record]:
     """Talk about sums, without an image and with a `model` key; one is very long, a few begin with an answer."""
     rng = Random("sharegpt")
     lengths = [LONG_EXCHANGES, *(rng.randint(1, 4) for _ in range(count - 1))]
-    records = [_text_record(index, list(islice(_sums(rng), length)), rng) for index, length in enumerate(lengths)]
+    records = [_text_record(index, list(islice(sums(rng), length)), rng) for index, length in enumerate(lengths)]
     for made in records[-LEADING_ANSWERS:]:
         made["conversations"].insert(0, {"from": "gpt", "value": "Ask me about numbers."})
     return records
@@ -117,7 +117,8 @@ def _text_record(index: int, exchanges: list[Exchange], rng: Random) -> Record:
     return {"id": f"{letters}_{index % 3}", "model": "", "conversations": conversation(exchanges)}
 
 
-def _sums(rng: Random) -> Iterator[Exchange]:
+def sums(rng: Random) -> Iterator[Exchange]:
+    """Questions for the sum of two numbers up to 20, with their answers, without end."""
     while True:
         first, second = rng.randint(0, 20), rng.randint(0, 20)
         yield f"What is {first} plus {second}?", f"{first} plus {second} is {first + second}."
