@@ -117,4 +117,5 @@ PrecisionOption = Annotated[Precision | None, typer.Option("--precision", help="
 
 # Of `cvl demo`.
 Folder = Annotated[Path, typer.Argument(help="Where the miniature lives; run again, it goes on.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=0, help="Models to train, a seed each; 0 is the data half alone.")]
 Record = Annotated[Path | None, typer.Option("--record", help="Keep a picture of the terminal, as SVG.")]

@@ -171,6 +171,8 @@ def print_inspected(samples: list[Inspected]) -> None:
             _print_thumbnail(console, sample.picture)
         if sample.damaged is not None:
             console.print(Text(f"left out: {sample.damaged}", style="red"))
+        for remark in sample.remarks:
+            console.print(Text(remark, style="yellow"))
         console.print(_marked(sample, plain=not console.is_terminal or console.no_color), soft_wrap=True)
         cut = f", {sample.dropped:,} cut off" if sample.dropped else ""
         console.print(Text(f"{tokens:,} tokens, {labelled:,} of them labelled{cut}\n", style="dim"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -14,12 +16,15 @@ from cvl.train.job import Job
 from cvl.train.origin import Origin, origin_of
 from cvl.train.progress import Inspected, Piece
 from cvl.train.samples.collate import expand
+from cvl.train.samples.conversation import Prompt, prompt_of, published_answers, special_tokens_in
 from cvl.train.samples.damage import Damaged
 from cvl.train.samples.dataset import SampleDataset
 from cvl.train.samples.mix import read_mix
 from cvl.train.samples.pictures import Preprocessing
 from cvl.train.samples.tokens import IGNORED, PICTURE, Tokens, load_tokenizer
 from cvl.train.trainer import order_of
+
+_ENDLESS = 2**31
 
 
 def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspected]:
@@ -36,20 +41,35 @@ def inspect(catalog: Catalog, root: Root, job: Job, count: int) -> list[Inspecte
     found = Preprocessing.from_folder(picture_folder)
     dataset = SampleDataset(mix, tokenizer, Preprocessing(model.resolution, found.mean, found.std))
     order = order_of(mix, stage, batching(stage.document.batch_size, 1, stage.run.micro_batch))
-    inspected = []
-    for _, index in zip(range(count), order, strict=False):
-        part, number = mix.locate(index)
-        sample = dataset[index]
-        image = part.index.image(number)
-        picture = part.images / image if image is not None else None
-        if isinstance(sample, Damaged):
-            inspected.append(Inspected(part.name, number, picture, (), 0, sample.reason))
-            continue
-        whole = expand(sample.tokens, model.visual_tokens, 2**31)
-        cut = expand(sample.tokens, model.visual_tokens, stage.scripts.max_length)
-        dropped = len(whole.input_ids) - len(cut.input_ids)
-        inspected.append(Inspected(part.name, number, picture, _pieces(cut, tokenizer), dropped))
-    return inspected
+    sizes = (model.visual_tokens, stage.scripts.max_length)
+    return [_look(dataset, index, tokenizer, sizes) for index in islice(order, count)]
+
+
+def _look(dataset: SampleDataset, index: int, tokenizer: PreTrainedTokenizerFast, sizes: tuple[int, int]) -> Inspected:
+    """One sample, expanded and cut as `sizes` say: the tokens of a picture, and the longest sequence."""
+    visual_tokens, max_length = sizes
+    part, number = dataset.mix.locate(index)
+    image = part.index.image(number)
+    picture = part.images / image if image is not None else None
+    sample = dataset[index]
+    if isinstance(sample, Damaged):
+        return Inspected(part.name, number, picture, (), 0, damaged=sample.reason)
+    whole = expand(sample.tokens, visual_tokens, _ENDLESS)
+    cut = expand(sample.tokens, visual_tokens, max_length)
+    dropped = len(whole.input_ids) - len(cut.input_ids)
+    remarks = tuple(_remarks(prompt_of(part.index.record(number))))
+    return Inspected(part.name, number, picture, _pieces(cut, tokenizer), dropped, remarks)
+
+
+def _remarks(prompt: Prompt) -> Iterator[str]:
+    """What is odd about a sample, that its tokens do not show."""
+    if count := special_tokens_in(prompt):
+        yield f"its texts write {count} special tokens, which are read as such"
+    published = published_answers(prompt)
+    if published is None:
+        yield "the published code gives this record up: here its answers are learnt"
+    elif published != prompt.answers:
+        yield "the published code learns other parts of this record"
 
 
 def _folders(origin: Origin) -> tuple[Path, Path]:

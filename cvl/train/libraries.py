@@ -17,6 +17,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     # Of depthwise convolutions' gradients, one copy of which a step is no matter.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides", category=UserWarning)
+    # Of the depthwise convolutions' gradients, in a dimension of size one.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
     if not torch.cuda.is_available():
         # Else DeepSpeed looks for every accelerator there is, and warns that it found none.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")

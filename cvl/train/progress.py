@@ -150,6 +150,7 @@ class Inspected:
         picture: the picture's path; None for a sample without.
         pieces: its tokens in their order, those of one kind together.
         dropped: tokens that were cut off at the maximum length.
+        remarks: what is odd about it, that its tokens do not show.
         damaged: why the picture cannot be read, if it cannot: the sample is then left out.
     """
 
@@ -158,6 +159,7 @@ class Inspected:
     picture: Path | None
     pieces: tuple[Piece, ...]
     dropped: int
+    remarks: tuple[str, ...] = ()
     damaged: str | None = None
 
 

@@ -56,7 +56,8 @@ def _weights(resolution: int, side: int) -> NDArray[np.float64]:
     pixels = np.floor(centres - SUPPORT * stretch) + np.arange(math.ceil(2 * SUPPORT * stretch) + 2)
     weights = _bicubic(np.abs(pixels + 0.5 - centres) / stretch)
     weights[(pixels < 0) | (pixels >= side)] = 0
-    return weights / weights.sum(axis=1, keepdims=True)
+    total: NDArray[np.float64] = weights.sum(axis=1, keepdims=True)
+    return weights / total
 
 
 def _bicubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
