@@ -1,4 +1,5 @@
-# Everything from a fresh clone: `make demo` walks the miniature journey, `make test` passes the tests.
+# Everything from a fresh clone: `make demo` walks the miniature journey to a model that answers, `make test` passes the
+# tests.
 # Both build their own virtual environment in .venv with the tested versions of constraints.txt.
 
 PYTHON ?= python3
@@ -6,10 +7,14 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test check soak format picture clean
+.PHONY: demo demo-seeds test check soak format picture clean
 
 demo: $(VENV)/.demo
 	$(RUN) cvl demo cvl-demo
+
+# Three models from three seeds, to see that it was not luck.
+demo-seeds: $(VENV)/.demo
+	$(RUN) cvl demo cvl-demo --seeds 3
 
 test: $(VENV)/.dev
 	$(RUN) pytest --numprocesses auto

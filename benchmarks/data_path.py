@@ -44,6 +44,8 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 TOKENIZER = Path(__file__).parent.parent / "tests" / "data" / "golden" / "tokenizer"
 PICTURES = 3
+"""How many are prepared in a turn."""
+
 RECORD = {
     "id": "1",
     "image": "picture.jpg",
@@ -123,7 +125,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Preparing samples: our way against the published one.")
-    parser.add_argument("--turns", type=int, default=21, help="samples that each way prepares for a case")
+    parser.add_argument("--turns", type=int, default=21, help="turns of each way for a case")
     parser.add_argument("--tiny", action="store_true", help="small pictures, to see that this works")
     parser.add_argument("--keep-memory", action="store_true", help="let the published way keep its memory as ours does")
     parser.add_argument("--tokenizer", type=Path, default=TOKENIZER, help="a folder with a Llama tokenizer")
@@ -147,11 +149,11 @@ def measure(case: Case, folder: Path, published: Worker, ours: Worker, turns: in
     for turn in range(turns):
         # Neither is always the one that finds the machine as the other left it.
         order = (published, ours) if turn % 2 else (ours, published)
-        seconds = {worker: worker.seconds(case, paths[turn % PICTURES]) for worker in order}
+        seconds = {worker: sum(worker.seconds(case, path) for path in paths) for worker in order}
         times.append((seconds[published], seconds[ours]))
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
     ratio = statistics.median(theirs / mine for theirs, mine in times)
-    return Result(1 / medians[0], 1 / medians[1], ratio, float(levels.mean()), float(levels.max()))
+    return Result(PICTURES / medians[0], PICTURES / medians[1], ratio, float(levels.mean()), float(levels.max()))
 
 
 def _difference(case: Case, published: Arrays, ours: Arrays) -> NDArray[np.float32]:

@@ -127,7 +127,7 @@ def decode_reduced(source: Path | bytes, least: float) -> tuple[Image.Image, tup
     Returns:
         The picture, and the width and height that the file has. A reduced side is rounded up.
 
-    Takes care of errors and warnings as `decode` does.
+    Raises what `decode` raises, and silences Pillow's warnings as it does.
     """
     with _errors_named(source):
         return _decode_reduced(source if isinstance(source, bytes) else read(source), least)

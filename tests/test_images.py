@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFile
 
 from cvl import images
 from cvl.errors import ImageError
-from cvl.images import HEAD_BYTES, ImageKind, decode, encode_jpeg, identify, kind_of, sniff
+from cvl.images import HEAD_BYTES, ImageKind, decode, decode_reduced, encode_jpeg, identify, kind_of, sniff
 
 FORMATS = {kind: kind.name for kind in ImageKind}
 
@@ -185,6 +185,32 @@ def test_a_missing_file_is_an_image_error_with_the_systems_reason(tmp_path: Path
 def test_a_folder_is_an_image_error_too(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="directory"):
         decode(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [(401, (800, 601)), (400, (400, 301)), (200, (200, 151)), (100, (100, 76)), (1, (100, 76))]
+)
+def test_a_jpeg_is_reduced_by_a_power_of_two_that_leaves_enough(least: int, size: tuple[int, int]) -> None:
+    picture, whole = decode_reduced(encoded(drawing(size=(800, 601)), "JPEG"), least)
+    assert picture.size == size
+    assert whole == (800, 601)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ImageKind if kind is not ImageKind.JPEG])
+def test_other_kinds_are_not_reduced(kind: ImageKind) -> None:
+    data = encoded(drawing(size=(800, 601)), FORMATS[kind])
+    picture, whole = decode_reduced(data, 10)
+    assert picture.size == whole == (800, 601)
+    assert picture.tobytes() == decode(data).tobytes()
+
+
+def test_a_reduced_picture_s_errors_are_those_of_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    path.write_bytes(encoded(drawing(size=(800, 601)), "JPEG")[:-2000])
+    with pytest.raises(ImageError, match=r"x\.jpg: damaged JPEG"):
+        decode_reduced(path, 10)
+    with pytest.raises(ImageError, match=r"missing\.jpg: No such file"):
+        decode_reduced(tmp_path / "missing.jpg", 10)
 
 
 def test_a_poster_beyond_pillows_own_bound_is_legitimate() -> None:

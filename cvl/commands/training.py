@@ -56,7 +56,7 @@ def train(
     catalog = catalog.with_stage(stage, chosen)
     if model not in catalog.models:
         raise UsageError(f"there is no model called `{model}`", hint=f"models: {', '.join(catalog.models)}")
-    _require("train", "torch", "transformers", "accelerate")
+    require("train", "torch", "transformers", "accelerate")
     from cvl.train.job import Job
 
     job = Job(stage, chosen, model, name or model, start, vision_tower, restart)
@@ -119,7 +119,7 @@ def chat(
 
     cvl chat ShareGPT4V/checkpoints/7b-768/stage3 --image photo.jpg "What is on the table?"
     """
-    _require("chat", "torch", "transformers")
+    require("chat", "torch", "transformers")
     from cvl.output.console import print_json
     from cvl.output.training import print_piece, questions
     from cvl.root import Root
@@ -143,7 +143,7 @@ def export(
 
     cvl export ShareGPT4V/checkpoints/7b-768/stage3 ConvLLaVA-mine --format convllava
     """
-    _require("export", "torch", "transformers")
+    require("export", "torch", "transformers")
     from cvl.output.console import print_json
     from cvl.output.training import print_exported
     from cvl.train.checkpoint.export import export as write
@@ -175,13 +175,13 @@ def _processes(asked: int | None) -> int:
     return devices()
 
 
-def _require(command: str, *packages: str) -> None:
+def require(command: str, *packages: str, extra: str = "train") -> None:
     """Refuses before any work where the train extra is not installed."""
     from importlib.util import find_spec
 
     absent = [package for package in packages if find_spec(package) is None]
     if absent:
-        hint = "pip install 'cvl[train]'"
+        hint = f"pip install 'cvl[{extra}]'"
         raise UsageError(f"cvl {command} needs {absent[0]}, which is not installed", hint=hint)
 
 

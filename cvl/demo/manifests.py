@@ -1,7 +1,9 @@
 """The miniature's manifests: the shipped ones with the miniature's numbers in place of the real ones.
 
-Addresses, folders, patterns, links and gates stay as they are; only what is known of the bytes differs: sizes, digests,
-counts. So every command of the demo runs on the real manifests in all that matters.
+Of a source, addresses, folders, patterns, links and gates stay as they are; only what is known of the bytes differs:
+sizes, digests, counts. Of a stage, what it starts from, what it trains and on which data stay; the rates, the batch and
+the epochs are those that a model of this size needs. So every command of the demo runs on the real manifests in all
+that matters.
 """
 
 from __future__ import annotations
@@ -18,16 +20,59 @@ from cvl.demo.miniature.facts import FileFacts
 from cvl.manifest import parse_shards, shipped_manifests
 
 Table = dict[str, Any]
+
+MODEL = "miniature"
+"""What the miniature's model is called: `--model miniature`."""
+
+RESOLUTION = 128
+FIFTH_STAGE = {"blocks": 1, "width": 256}
+
+RATES = {1: 1e-3, 2: 5e-4, 3: 5e-4}
+EPOCHS = {1: 1, 2: 6, 3: 3}
+BATCH_SIZE = 16
+MAX_LENGTH = 160
 _REVISION = re.compile(r"(?<=\w)@[\w.-]+(?=/)")
 
 
 def write_manifests(folder: Path, world: World) -> None:
-    """Write a manifest for each shipped source into `folder/sources`, to be named with `--manifests folder`."""
-    target = folder / "sources"
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted((shipped_manifests() / "sources").glob("*.toml")):
-        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-        (target / path.name).write_text(tomli_w.dumps(miniature(manifest, world)), encoding="utf-8")
+    """Write manifests into `folder`, to be named with `--manifests folder`: the sources, the stages and the model."""
+    for name, manifest in _shipped("sources"):
+        _write(folder / "sources" / name, miniature(manifest, world))
+    for number, (name, manifest) in enumerate(_shipped("stages"), start=1):
+        _write(folder / "stages" / name, miniature_stage(manifest, number))
+    _, largest = _shipped("models")[-1]
+    _write(folder / "models" / f"{MODEL}.toml", miniature_model(largest))
+
+
+def _shipped(kind: str) -> list[tuple[str, Table]]:
+    """The shipped manifests of one kind: their files' names and what they hold, in alphabetical order."""
+    paths = sorted((shipped_manifests() / kind).glob("*.toml"))
+    return [(path.name, tomllib.loads(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def _write(path: Path, manifest: Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+
+
+def miniature_model(manifest: Table) -> Table:
+    """A model's manifest with the miniature's sizes. The parts are the real ones' folders, small models in them."""
+    title = f"The miniature: ConvLLaVA at {RESOLUTION} pixels"
+    return manifest | {"title": title, "resolution": RESOLUTION, "fifth_stage": FIFTH_STAGE}
+
+
+def miniature_stage(manifest: Table, number: int) -> Table:
+    """A stage's manifest with rates, batch and epochs for a small model and little data, on a CPU, in one process."""
+    document = {"learning_rate": RATES[number], "batch_size": BATCH_SIZE, "epochs": EPOCHS[number]}
+    scripts = {
+        "max_length": MAX_LENGTH,
+        "precision": "fp32",
+        "deepspeed": "none",
+        "activation_checkpointing": False,
+    }
+    run = {"micro_batch": BATCH_SIZE, "workers": 1, "log_every": 50}
+    changes: Table = {"document": document, "scripts": scripts, "run": run}
+    return manifest | {key: manifest.get(key, {}) | table for key, table in changes.items()}
 
 
 def miniature(manifest: Table, world: World) -> Table:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -47,6 +49,15 @@ class Screen:
         top = Tree(Text(data.name, style="bold"))
         _grow(top, data, 1)
         self._console.print(top)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table; all columns but the first are numbers."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        self._console.print(table)
 
     def save(self, path: Path) -> None:
         """Write what was shown as an SVG picture of a terminal."""

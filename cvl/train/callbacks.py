@@ -85,6 +85,12 @@ class Checkpoints(TrainerCallback):
     def __init__(self, folder: StageFolder) -> None:
         self._folder = folder
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Lets this run's intervals count, and not those of the run that wrote the checkpoint."""
+        state.logging_steps, state.save_steps = int(args.logging_steps), int(args.save_steps)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Spares the checkpoint after the last step: the trained model itself follows."""
         if state.global_step >= state.max_steps:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cvl.demo.manifests import miniature, write_manifests
+from cvl.demo.manifests import MODEL, miniature, write_manifests
 from cvl.demo.miniature import World
 from cvl.manifest import Catalog, File, load_catalog, shipped_manifests
 
@@ -40,9 +40,10 @@ def without_numbers(value: Any, *, expect: bool = False) -> Any:
     return [without_numbers(entry, expect=expect) for entry in value] if isinstance(value, list) else value
 
 
-def test_there_is_one_for_every_shipped_source_and_for_nothing_else(manifests: Path, shipped: Catalog) -> None:
+def test_there_is_one_for_every_shipped_source_and_stage_and_one_model(manifests: Path, shipped: Catalog) -> None:
     written = {path.relative_to(manifests).as_posix() for path in manifests.rglob("*") if path.is_file()}
-    assert written == {f"sources/{name}.toml" for name in shipped.sources}
+    sources = {f"sources/{name}.toml" for name in shipped.sources}
+    assert written == {*sources, *(f"stages/stage{number}.toml" for number in (1, 2, 3)), "models/miniature.toml"}
 
 
 def comparable(folder: Path, name: str) -> dict[str, Any]:
@@ -58,8 +59,45 @@ def test_addresses_folders_patterns_links_and_gates_are_the_real_ones(manifests:
     assert comparable(manifests, name) == comparable(shipped_manifests(), name)
 
 
-def test_stages_and_models_are_the_shipped_ones(catalog: Catalog, shipped: Catalog) -> None:
-    assert (catalog.stages, catalog.models) == (shipped.stages, shipped.models)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_stage_starts_trains_and_reads_what_the_real_one_does(
+    catalog: Catalog, shipped: Catalog, number: int
+) -> None:
+    small, real = catalog.stages[number], shipped.stages[number]
+    for key in ("title", "starts_from", "train", "data"):
+        assert getattr(small, key) == getattr(real, key)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_of_a_stages_settings_only_those_of_size_and_machine_differ(
+    catalog: Catalog, shipped: Catalog, number: int
+) -> None:
+    small, real = catalog.stages[number], shipped.stages[number]
+    differing = {
+        f"{table}.{key}"
+        for table in ("document", "scripts", "run")
+        for key, value in getattr(small, table)
+        if value != getattr(getattr(real, table), key)
+    }
+    assert differing <= {
+        *("document.learning_rate", "document.batch_size", "document.epochs"),
+        *("scripts.max_length", "scripts.precision", "scripts.deepspeed", "scripts.activation_checkpointing"),
+        *("run.micro_batch", "run.workers", "run.log_every"),
+    }
+    assert (small.scripts.precision, small.scripts.deepspeed) == ("fp32", "none")
+    assert small.run.micro_batch == small.document.batch_size
+
+
+def test_the_real_models_stay_and_the_miniature_is_one_more(catalog: Catalog, shipped: Catalog) -> None:
+    assert {name: model for name, model in catalog.models.items() if name != MODEL} == shipped.models
+
+
+def test_the_miniature_model_lies_where_the_real_one_does(catalog: Catalog, shipped: Catalog) -> None:
+    small, real = catalog.models[MODEL], shipped.models["7b-768"]
+    assert (small.language_model, small.vision_tower) == (real.language_model, real.vision_tower)
+    assert (small.projector, small.conversation) == (real.projector, real.conversation)
+    assert catalog.weight_sources(MODEL) == ("vicuna", "convnext")
+    assert small.visual_tokens == 4
 
 
 def test_numbers_are_given_where_the_real_manifests_give_them(catalog: Catalog, shipped: Catalog) -> None:
@@ -123,5 +161,5 @@ def test_an_address_that_the_miniature_lacks_is_an_error(world: World) -> None:
 def test_writing_again_changes_nothing(tmp_path: Path, world: World, manifests: Path) -> None:
     for _ in range(2):
         write_manifests(tmp_path, world)
-    for path in manifests.glob("sources/*.toml"):
-        assert (tmp_path / "sources" / path.name).read_bytes() == path.read_bytes()
+    for path in manifests.glob("*/*.toml"):
+        assert (tmp_path / path.relative_to(manifests)).read_bytes() == path.read_bytes()

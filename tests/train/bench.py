@@ -21,11 +21,16 @@ from cvl.events import silent
 from cvl.manifest import load_catalog, override
 from cvl.train.folder import StageFolder, stage_folder
 from cvl.train.progress import Briefing, Silent, Step, Trained
-from cvl.train.run import Job
+from cvl.train.job import Job
 from cvl.train.run import train as train_stage
 from cvl.verify.verify import verify
 
 MODEL = "tiny"
+ZERO = ("zero2", "zero3")
+STEPS = 10
+EPOCHS = "epochs=2"
+"""Of the runs that have ten steps."""
+
 PATIENCE = 120.0
 """Seconds that a process may take, on a machine that has much else to do."""
 
@@ -81,6 +86,17 @@ def command_line(shop: Workshop, folder: Path) -> Cvl:
     """The command line as a process of one thread, which runs in `folder` and works on this tree."""
     own = {"CVL_ROOT": str(shop.root.path), "CVL_MANIFESTS": str(shop.manifests), "OMP_NUM_THREADS": "1"}
     return Cvl(folder, own)
+
+
+def ten_steps(shop: Workshop, zero: str, processes: int, name: str) -> list[str]:
+    """The arguments for a stage 2 of ten steps: of the three it is the one in which most parts learn."""
+    line = f"train --stage 2 --model {MODEL} --name {name} --processes {processes} --set {EPOCHS}"
+    return [*line.split(), "--set", f"deepspeed={zero}", "--from", str(folder_of(shop, MODEL, 1).path)]
+
+
+def zero_run(shop: Workshop, zero: str, processes: int) -> StageFolder:
+    """Where the fixture `zero_runs` has trained its stage 2."""
+    return folder_of(shop, f"{zero}-on-{processes}", 2)
 
 
 def folder_of(shop: Workshop, name: str, stage: int) -> StageFolder:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench import command_line
+from bench import EPOCHS, ZERO, command_line, finish, folder_of, ten_steps, train_here, zero_run
 from filelock import FileLock
 from transformers import ConvNextConfig, LlamaConfig
 from workshop import Workshop, build_workshop, workshop_at
 
+from cvl.train.folder import StageFolder
 from cvl.train.model import ConvLlava, ConvLlavaConfig
 
 
@@ -46,6 +47,32 @@ def _travel(shop: Workshop) -> None:
     for stage in (1, 2, 3):
         done = cvl("train", "--stage", str(stage), "--model", "tiny")
         assert done.code == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def zero_runs(journey: Workshop, shared: Path) -> Workshop:
+    """The tree, on which the command line trained both kinds of ZeRO on one process and on two."""
+    cvl = command_line(journey, shared)
+    with FileLock(shared / "zero.lock"):
+        for processes in (1, 2):
+            wanted = {zero: zero_run(journey, zero, processes) for zero in ZERO}
+            begun = [
+                cvl.start(*ten_steps(journey, zero, processes, folder.path.parent.name))
+                for zero, folder in wanted.items()
+                if not folder.is_done
+            ]
+            ended = [finish(process) for process in begun]
+            assert [done.code for done in ended] == [0] * len(begun), "".join(done.stderr for done in ended)
+    return journey
+
+
+@pytest.fixture(scope="session")
+def plain(journey: Workshop, shared: Path) -> StageFolder:
+    """The same stage without ZeRO, trained in this process alone."""
+    folder = folder_of(journey, "plain", 2)
+    with FileLock(shared / "plain.lock"):
+        train_here(journey, 2, EPOCHS, name="plain", start=folder_of(journey, "tiny", 1).path)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from cvl.demo.miniature.scenes import COLORS, GENRES, SHAPES, Book, Figure, Scene
+from cvl.demo.miniature.scenes import COLORS, GENRES, PLACES, SHAPES, Book, Figure, Scene
 
 SHORT = "\nAnswer the question using a single word or phrase."
 LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -37,7 +37,7 @@ class Turn:
 
 def caption(scene: Scene, rng: Random) -> str:
     """One sentence: what is there, on which ground."""
-    things = " and ".join(_thing(figure) for figure in scene.figures)
+    things = " and ".join(_thing(figure) for figure in _in_order(scene))
     ground = f"on a {scene.background} background"
     return rng.choice((f"{things} {ground}", f"a picture of {things} {ground}", f"there is {things} {ground}")) + _tail(
         scene
@@ -47,7 +47,7 @@ def caption(scene: Scene, rng: Random) -> str:
 def description(scene: Scene, rng: Random) -> str:
     """A few sentences: what is there and where, the ground, and what is written."""
     first = rng.choice(("The image shows", "In the image there is", "The picture shows"))
-    things = " and ".join(f"{_thing(figure)} {_where(figure)}" for figure in scene.figures)
+    things = " and ".join(f"{_thing(figure)} {_where(figure)}" for figure in _in_order(scene))
     ground = rng.choice((f"The background is {scene.background}.", f"It has a {scene.background} background."))
     return " ".join((f"{first} {things}.", ground, *_written(scene)))
 
@@ -55,11 +55,43 @@ def description(scene: Scene, rng: Random) -> str:
 def questions(scene: Scene) -> tuple[Turn, ...]:
     """Every question with a short answer that fits the scene, in a fixed order; at least five."""
     return (
-        *(turn for figure in scene.figures for turn in _about(figure)),
-        *_counts(scene),
-        *_exists(scene),
+        *(turn for figure in scene.figures for turn in about(figure)),
+        *overall(scene),
+        *existence(scene),
         *relations(scene),
         *reading(scene),
+    )
+
+
+def about(figure: Figure) -> tuple[Turn, Turn, Turn]:
+    """Questions for a figure's colour, for its shape and for its place."""
+    shape, color, place = figure.shape, figure.color, figure.place
+    return (
+        Turn(f"What color is the {shape}?", color.capitalize(), f"The {shape} is {color}."),
+        Turn(f"What shape is {color}?", shape.capitalize(), f"The {shape} is {color}."),
+        Turn(f"Where is the {shape}?", place.capitalize(), f"The {shape} is in the {place}."),
+    )
+
+
+def overall(scene: Scene) -> tuple[Turn, Turn]:
+    """Questions for the number of figures and for the ground."""
+    count, ground = len(scene.figures), scene.background
+    sentence = "There is 1 shape." if count == 1 else f"There are {count} shapes."
+    return (
+        Turn("How many shapes are there?", str(count), sentence),
+        Turn("What color is the background?", ground.capitalize(), f"The background is {ground}."),
+    )
+
+
+def existence(scene: Scene) -> tuple[Turn, Turn]:
+    """One question with yes, one with no, so that a model which always says the same is right half of the time."""
+    present = scene.figures[-1].shape
+    shown = {figure.shape for figure in scene.figures}
+    absent = [shape for shape in SHAPES if shape not in shown]
+    missing = absent[(scene.width + scene.height) // 8 % len(absent)]
+    return (
+        Turn(f"Is there a {present} in the image?", "Yes", f"Yes, there is a {present} in the image."),
+        Turn(f"Is there a {missing} in the image?", "No", f"No, there is no {missing} in the image."),
     )
 
 
@@ -107,6 +139,12 @@ def grounding(scene: Scene, figure: Figure) -> tuple[str, str]:
     return f"{wanted}: the {_name(figure)}.", _box(scene, figure)
 
 
+def _in_order(scene: Scene) -> list[Figure]:
+    """The figures as one reads: what is told of a picture follows from it, the order included."""
+    places = list(PLACES)
+    return sorted(scene.figures, key=lambda figure: places.index(figure.place))
+
+
 def _name(figure: Figure) -> str:
     return f"{figure.color} {figure.shape}"
 
@@ -132,30 +170,6 @@ def _written(scene: Scene) -> Iterator[str]:
 
 def _box(scene: Scene, figure: Figure) -> str:
     return "[" + ",".join(f"{edge:.2f}" for edge in scene.box(figure)) + "]"
-
-
-def _about(figure: Figure) -> Iterator[Turn]:
-    shape, color, place = figure.shape, figure.color, figure.place
-    yield Turn(f"What color is the {shape}?", color.capitalize(), f"The {shape} is {color}.")
-    yield Turn(f"What shape is {color}?", shape.capitalize(), f"The {shape} is {color}.")
-    yield Turn(f"Where is the {shape}?", place.capitalize(), f"The {shape} is in the {place}.")
-
-
-def _counts(scene: Scene) -> Iterator[Turn]:
-    count, ground = len(scene.figures), scene.background
-    sentence = "There is 1 shape." if count == 1 else f"There are {count} shapes."
-    yield Turn("How many shapes are there?", str(count), sentence)
-    yield Turn("What color is the background?", ground.capitalize(), f"The background is {ground}.")
-
-
-def _exists(scene: Scene) -> Iterator[Turn]:
-    """One question with yes, one with no, so that a model which always says the same is right half of the time."""
-    present = scene.figures[-1].shape
-    shown = {figure.shape for figure in scene.figures}
-    absent = [shape for shape in SHAPES if shape not in shown]
-    missing = absent[(scene.width + scene.height) // 8 % len(absent)]
-    yield Turn(f"Is there a {present} in the image?", "Yes", f"Yes, there is a {present} in the image.")
-    yield Turn(f"Is there a {missing} in the image?", "No", f"No, there is no {missing} in the image.")
 
 
 def _relation(first: Figure, second: Figure, words: str, true: bool) -> Turn:

@@ -22,7 +22,7 @@ from cvl.demo.miniature.scenes import Scene, book_scene, shapes_scene, sign_scen
 from cvl.demo.miniature.sources.llava import TEXTCAPS, sums
 from cvl.train.samples.conversation import ASSISTANT, SYSTEM, USER
 
-PIECES = 1000
+PIECES = 800
 SCENES = 150
 """Scenes of each kind that are talked about, more than it takes for every word to occur."""
 

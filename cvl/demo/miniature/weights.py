@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from cvl.demo.miniature.publish import Publisher
+from cvl.demo.miniature.tokenizer import PIECES, publish_tokenizer
 
 Tensor = NDArray[np.float32]
 Shapes = dict[str, tuple[int, ...]]
@@ -34,13 +35,13 @@ LAYER_SCALE = 0.5
 
 @dataclass(frozen=True)
 class LlmSize:
-    """A Llama's sizes. `vocabulary` is that of the miniature's tokenizer."""
+    """A Llama's sizes."""
 
     hidden: int = 64
     intermediate: int = 128
     layers: int = 2
     heads: int = 4
-    vocabulary: int = 1000
+    vocabulary: int = PIECES
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ MINIATURE_ENCODER = EncoderSize()
 
 
 def publish_weights(site: Publisher, llm: LlmSize = MINIATURE_LLM, encoder: EncoderSize = MINIATURE_ENCODER) -> None:
-    """Both models as hub repositories, each with its configuration and one safetensors file."""
+    """Both models as hub repositories: configuration, one safetensors file, and what goes with words or pictures."""
     _publish(site, LLM_URL, llm_config(llm), llm_shapes(llm))
     _publish(site, ENCODER_URL, encoder_config(encoder), encoder_shapes(encoder))
     generation = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     site.file(f"{LLM_URL}/generation_config.json", _json(generation))
+    publish_tokenizer(site, LLM_URL)
     site.file(f"{ENCODER_URL}/preprocessor_config.json", _json(preprocessor_config(encoder)))
 
 

@@ -18,7 +18,7 @@ from cvl.demo.miniature.sources.catalog import publish_sources
 from cvl.demo.miniature.sources.sizes import Sizes
 from cvl.errors import UsageError
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change of what is built: folders of another version are built again."""
 
 STAMP = "world.json"

@@ -59,12 +59,12 @@ class Preprocessing:
     """How pictures are prepared for one model.
 
     Args:
-        resolution: side of the square that the model sees, in pixels.
+        resolution: side of the square that the model sees, in pixels, an even number.
         mean: of red, green and blue, between 0 and 1. Also the colour of the bars.
         std: the standard deviations to divide by.
         fast_decode: read JPEGs that are much larger than needed at a half, a quarter or an eighth of their size, so
-            that the longer side keeps at least 4/3 of the resolution. Not bit-equal: see benchmarks/README.md for how
-            far the pixels are off.
+            that the longer side keeps at least 4/3 of the resolution. Not bit-equal: from 1500×2250 to 768 pixels the
+            benchmark's pictures are off by 0.55 of 255 grey levels on average, and by 33 at most.
     """
 
     resolution: int
@@ -140,15 +140,15 @@ def pixel_values(picture: Image.Image, how: Preprocessing) -> NDArray[np.float32
         ImageError: it is longer than `MAX_SIDE`.
     """
     keep_memory()
-    part = resized_square(picture, how.resolution, how.colour)
-    pixels = np.asarray(part.image)
-    left, top, right, bottom = part.left, part.top, part.left + pixels.shape[1], part.top + pixels.shape[0]
+    rows = resized_square(picture, how.resolution, how.colour)
+    bottom = rows.top + rows.image.height
     values = np.empty((3, how.resolution, how.resolution), np.float32)
-    for channel, (table, bars) in enumerate(zip(_table(how.mean, how.std), how.colour, strict=True)):
+    for channel, (table, pairs) in enumerate(zip(_table(how.mean, how.std), _pairs(how.mean, how.std), strict=True)):
         plane = values[channel]
-        plane[:top] = plane[bottom:] = plane[:, :left] = plane[:, right:] = table[bars]
-        # Every index is in the table; "clip" only spares numpy the check.
-        plane[top:bottom, left:right] = np.take(table, pixels[..., channel], mode="clip")
+        plane[: rows.top] = plane[bottom:] = table[how.colour[channel]]
+        levels = np.frombuffer(rows.image.tobytes("raw", "RGB"[channel]), np.uint16)
+        # Every index is in the table; "clip" only spares numpy a copy.
+        np.take(pairs, levels, out=plane[rows.top : bottom].reshape(-1).view(np.float64), mode="clip")
     return values
 
 
@@ -159,6 +159,14 @@ def _table(mean: Channels, std: Channels) -> NDArray[np.float32]:
     levels = (np.arange(256) * (1 / 255)).astype(np.float32)
     means, stds = np.array(mean, np.float32), np.array(std, np.float32)
     return (levels - means[:, None]) / stds[:, None]
+
+
+@lru_cache(maxsize=8)
+def _pairs(mean: Channels, std: Channels) -> NDArray[np.float64]:
+    """The same for two neighbours at a time, which halves the number of looks: (3, 65536), two float32 in each item."""
+    levels = np.arange(2**16, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
+    values = np.ascontiguousarray(_table(mean, std)[:, levels])
+    return values.view(np.float64)[..., 0]
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -192,8 +200,8 @@ def _resolution(path: Path, entries: dict[str, Any]) -> int:
     # Old files have a bare number.
     crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
     size = {"shortest_edge": size} if isinstance(size, int) else size
-    if not isinstance(size, dict) or not isinstance(side := size.get("shortest_edge"), int) or side < 1:
-        raise CheckpointError(f"{path}: size: expected a shortest_edge in pixels, found {size}")
+    if not isinstance(size, dict) or not isinstance(side := size.get("shortest_edge"), int) or side < 1 or side % 2:
+        raise CheckpointError(f"{path}: size: expected a shortest_edge of an even number of pixels, found {size}")
     if crop != {"height": side, "width": side}:
         raise CheckpointError(f"{path}: crop_size: expected a height and a width of {side} as in size, found {crop}")
     return side

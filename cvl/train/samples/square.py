@@ -41,15 +41,14 @@ def remember_size(picture: Image.Image, size: tuple[int, int]) -> None:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The part of a resized square that is not only bars: its pixels, and where its upper left corner lies."""
+class Rows:
+    """The rows of a resized square that are not only bars: their pixels, and how many rows of bar are above them."""
 
     image: Image.Image
-    left: int
     top: int
 
 
-def resized_square(picture: Image.Image, resolution: int, colour: Colour) -> Part:
+def resized_square(picture: Image.Image, resolution: int, colour: Colour) -> Rows:
     """A picture of `open_picture`, padded to a square with `colour` and resized to `resolution` pixels a side.
 
     Raises:
@@ -62,14 +61,17 @@ def resized_square(picture: Image.Image, resolution: int, colour: Colour) -> Par
     scale = math.ceil(max(width, height) / max(picture.size))
     side = max(width, height) / scale
     if width == height:
-        return Part(picture.resize((resolution, resolution), _BICUBIC, box=(0, 0, side, side)), 0, 0)
+        return Rows(picture.resize((resolution, resolution), _BICUBIC, box=(0, 0, side, side)), 0)
     if width > height:
         span = _Span.of(resolution, side, (width - height) // 2 / scale, picture.height)
         rows = picture.resize((resolution, picture.height), _BICUBIC, box=(0, 0, side, picture.height))
-        return Part(_down(rows, span, colour), 0, span.first)
+        return Rows(_down(rows, span, colour), span.first)
     span = _Span.of(resolution, side, (height - width) // 2 / scale, picture.width)
     columns = _across(picture, span, colour)
-    return Part(columns.resize((columns.width, resolution), _BICUBIC, box=(0, 0, columns.width, side)), span.first, 0)
+    square = Image.new("RGB", (resolution, resolution), colour)
+    part = columns.resize((columns.width, resolution), _BICUBIC, box=(0, 0, columns.width, side))
+    square.paste(part, (span.first, 0))
+    return Rows(square, 0)
 
 
 @dataclass(frozen=True)

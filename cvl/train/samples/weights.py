@@ -29,7 +29,7 @@ def part_step(resolution: int, side: int) -> int | None:
         side: pixels of the whole source.
 
     Returns:
-        The step, 1 for most resolutions that are powers of two; None where no part is sure to come out so.
+        The step, 1 for resolutions that are powers of two; None where no part is sure to come out so.
     """
     odd = resolution // (resolution & -resolution)
     if side * (resolution // odd) >= _SINGLE:

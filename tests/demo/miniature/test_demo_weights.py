@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load
 
 from cvl.demo.miniature.publish import Publisher, place
+from cvl.demo.miniature.tokenizer import PIECES
 from cvl.demo.miniature.weights import (
     ENCODER_URL,
     LAYER_SCALE,
@@ -43,7 +44,8 @@ def config(folder: Path, url: str, name: str = "config.json") -> Any:
 
 def test_the_repositories_hold_what_a_start_needs(folder: Path) -> None:
     files = {url: sorted(path.name for path in (folder / place(url)).iterdir()) for url in (LLM_URL, ENCODER_URL)}
-    assert files[LLM_URL] == ["config.json", "generation_config.json", "model.safetensors"]
+    tokenizer = ["special_tokens_map.json", "tokenizer.model", "tokenizer_config.json"]
+    assert files[LLM_URL] == sorted(["config.json", "generation_config.json", "model.safetensors", *tokenizer])
     assert files[ENCODER_URL] == ["config.json", "model.safetensors", "preprocessor_config.json"]
 
 
@@ -59,8 +61,9 @@ def test_tensors_are_float32_finite_and_marked_as_pytorchs(folder: Path, url: st
 def test_the_language_model_has_the_tensors_of_its_configuration(folder: Path) -> None:
     found, sizes = tensors(folder, LLM_URL), config(folder, LLM_URL)
     assert {name: tensor.shape for name, tensor in found.items()} == llm_shapes(LlmSize())
-    assert found["model.embed_tokens.weight"].shape == (sizes["vocab_size"], sizes["hidden_size"]) == (1000, 64)
-    assert found["model.layers.1.mlp.down_proj.weight"].shape == (64, 128)
+    assert found["model.embed_tokens.weight"].shape == (sizes["vocab_size"], sizes["hidden_size"])
+    assert found["model.layers.1.mlp.down_proj.weight"].shape == (sizes["hidden_size"], sizes["intermediate_size"])
+    assert sizes["vocab_size"] == PIECES
     assert len(found) == 3 + 9 * sizes["num_hidden_layers"]
 
 

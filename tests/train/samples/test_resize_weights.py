@@ -70,8 +70,7 @@ def test_the_weights_are_those_that_pillow_uses(resolution: int, side: int) -> N
 def alone(pixel: int, side: int, resolution: int) -> NDArray[np.float32]:
     row = np.zeros((1, side), np.float32)
     row[0, pixel] = 1
-    result: NDArray[np.float32] = np.asarray(Image.fromarray(row).resize((resolution, 1), BICUBIC))
-    return result[0]
+    return np.asarray(Image.fromarray(row).resize((resolution, 1), BICUBIC)).ravel()
 
 
 def test_nearly_every_side_is_sure_and_a_few_are_not() -> None:

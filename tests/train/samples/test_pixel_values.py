@@ -247,6 +247,7 @@ class TestFolder:
             ("size", {"height": 256, "width": 256}),
             ("size", None),
             ("size", {"shortest_edge": 0}),
+            ("size", {"shortest_edge": 225}),
             ("crop_size", {"height": 224, "width": 224}),
             ("crop_size", None),
             ("image_mean", [0.5, 0.5]),
@@ -272,7 +273,7 @@ def test_forked_workers_prepare_the_same_values(tmp_path: Path) -> None:
         noise(50, 40, seed).save(paths[-1])
     here = [values(path).tobytes() for path in paths]
     program = (
-        "import sys, multiprocessing\nfrom test_pictures import values\nfrom pathlib import Path\n"
+        "import sys, multiprocessing\nfrom test_pixel_values import values\nfrom pathlib import Path\n"
         "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
         "    results = pool.map(values, map(Path, sys.argv[1:]))\n"
         "sys.stdout.buffer.write(b''.join(result.tobytes() for result in results))\n"
