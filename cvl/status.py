@@ -156,7 +156,9 @@ def _next_training(root: Root, stages: tuple[StageStatus, ...]) -> str:
     name = max(done, key=done.count) if done else begun[0] if begun else None
     if name is None:
         return "cvl train --stage 1"
-    for stage in stages:
+    # A run may have begun at a later stage, from a published checkpoint.
+    first = next(stage.number for stage in stages if name in (*stage.trained, *stage.begun))
+    for stage in stages[first - 1 :]:
         if name not in stage.trained:
             return " ".join(["cvl train --stage", str(stage.number), *_options(root, name)])
     return f"cvl chat {shlex.quote(str(stage_folder(root, name, len(stages)).path))} --image PICTURE"
@@ -164,7 +166,8 @@ def _next_training(root: Root, stages: tuple[StageStatus, ...]) -> str:
 
 def _options(root: Root, name: str) -> list[str]:
     """How a run's model and name are said again."""
-    facts = next((read_facts(stage_folder(root, name, number)) for number in STAGES), None) or {}
+    begun = (read_facts(stage_folder(root, name, number)) for number in STAGES)
+    facts: dict[str, object] = next((facts for facts in begun if facts), {})
     model = str(facts.get("model", name))
     options = ["--model", shlex.quote(model)] if model != Request().model else []
     return [*options, "--name", shlex.quote(name)] if name != model else options

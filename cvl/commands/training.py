@@ -56,10 +56,11 @@ def train(
     catalog = catalog.with_stage(stage, chosen)
     if model not in catalog.models:
         raise UsageError(f"there is no model called `{model}`", hint=f"models: {', '.join(catalog.models)}")
-    require("train", "torch", "transformers", "accelerate")
+    zero = ("deepspeed",) if chosen.scripts.deepspeed != "none" else ()
+    require("train", "torch", "transformers", "accelerate", "tensorboard", *zero)
     from cvl.train.job import Job
 
-    job = Job(stage, chosen, model, name or model, start, vision_tower, restart)
+    job = Job(stage, chosen, model, _named(name or model), start, vision_tower, restart)
     if inspect is not None:
         from cvl.output.training import print_inspected
         from cvl.train.inspect import inspect as look
@@ -67,6 +68,10 @@ def train(
         samples = look(catalog, Root(root), job, inspect)
         print_json(samples) if as_json else print_inspected(samples)
         return
+    if processes is not None and hostfile is not None:
+        raise UsageError(
+            "--processes is for this machine alone", hint="the slots of the hostfile say how many there are"
+        )
     if rank_of(os.environ) is None and (hostfile is not None or _processes(processes) > 1):
         raise typer.Exit(_launched(chosen, _processes(processes), hostfile))
     _run(catalog, Root(root), job, as_json=as_json)
@@ -165,6 +170,12 @@ def _stage(catalog: Catalog, number: int, changes: list[str]) -> Stage:
     if number not in catalog.stages:
         raise UsageError(f"there is no stage {number}", hint="stages are 1, 2 and 3")
     return override(catalog.stages[number], changes)
+
+
+def _named(run: str) -> str:
+    if run != Path(run).name or run.startswith("."):
+        raise UsageError(f"`{run}` is no name for a run", hint="--name becomes the name of a folder")
+    return run
 
 
 def _processes(asked: int | None) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
-from cvl.manifest import Stage, load_catalog, settings
+from cvl.manifest import Model, Stage, load_catalog, settings
 from cvl.train.batch import Batching
+from cvl.train.job import Job
 from cvl.train.parts import count_parts
 from cvl.train.progress import Briefing, DataRow, Difference
 from cvl.train.samples.mix import Mix
@@ -28,41 +30,49 @@ def differences(stage: Stage, number: int) -> tuple[Difference, ...]:
     return tuple(Difference(key, value, ours[key]) for key, value in theirs.items() if value != ours[key])
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """Where a run begins.
+
+    Args:
+        start: where the weights come from.
+        resumed: the step that it goes on after, 0 for a beginning.
+        steps: optimizer steps in all.
+        notes: whatever else a user should know before hours are spent.
+    """
+
+    start: str
+    resumed: int
+    steps: int
+    notes: tuple[str, ...]
+
+
 def briefing(
-    model: torch.nn.Module,
-    mix: Mix,
-    stage: Stage,
-    batch: Batching,
-    *,
-    number: int,
-    title: str,
-    start: str,
-    resumed: int,
-    steps: int,
-    notes: tuple[str, ...],
+    model: torch.nn.Module, manifest: Model, mix: Mix, job: Job, batch: Batching, beginning: Beginning
 ) -> Briefing:
     """Everything that a user wants to see before the first step."""
+    stage = job.stage
     learning = {prefix.rstrip("."): rate for prefix, rate in rates(stage).items()}
     parts = count_parts(model)
     trained = {part.name.partition(".")[0] for part in parts if part.trainable}
     trained |= {"language_model"} if "lm_head" in trained else set()
     return Briefing(
-        stage=number,
+        stage=job.number,
         title=stage.title,
-        model=title,
-        start=start,
+        model=manifest.title,
+        start=beginning.start,
         parts=parts,
         data=data_rows(mix),
         batching=batch,
-        steps=steps,
-        warmup=math.ceil(steps * stage.document.warmup_ratio),
+        steps=beginning.steps,
+        warmup=math.ceil(beginning.steps * stage.document.warmup_ratio),
         rates={name: rate for name, rate in learning.items() if name in trained},
         precision=stage.scripts.precision,
         zero=stage.scripts.deepspeed,
         device=_device(),
-        resumed=resumed,
-        differences=differences(stage, number),
-        notes=notes,
+        resumed=beginning.resumed,
+        differences=differences(stage, job.number),
+        notes=beginning.notes,
     )
 
 

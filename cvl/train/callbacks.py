@@ -18,6 +18,10 @@ from cvl.errors import EXIT_CANCELLED, CvlError
 from cvl.train.company import any_of, meet
 from cvl.train.folder import StageFolder
 from cvl.train.progress import Listener, Step
+from cvl.train.samples.damage import DamageLog
+
+_FEW = 10
+"""So many pictures may be damaged in any run."""
 
 _SAME_WISH = 5.0
 """Seconds within which several signals are one wish to stop."""
@@ -79,6 +83,28 @@ class Log(TrainerCallback):
         )
 
 
+class DamageBrake(TrainerCallback):
+    """Ends the run before a checkpoint if too many of its pictures could not be read: a disk may have gone away."""
+
+    def __init__(self, damage: DamageLog, batch: int, bound: float) -> None:
+        self._damage = damage
+        self._batch = batch
+        self._bound = bound
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Counts before every checkpoint. Raises CvlError, on every process alike."""
+        if not control.should_save:
+            return
+        damaged = self._damage.read() if state.is_world_process_zero else ()
+        seen = state.global_step * self._batch
+        if any_of(len(damaged) > max(_FEW, self._bound * seen), args.device):
+            examples = f", such as {damaged[-1].path}: {damaged[-1].reason}" if damaged else ""
+            hint = "mend them and run the same command again, or allow more: --set max_skipped=SHARE"
+            raise CvlError(
+                f"{len(damaged):,} of {seen:,} records have pictures that cannot be read{examples}", hint=hint
+            )
+
+
 class Checkpoints(TrainerCallback):
     """Marks a checkpoint complete when every process has written its part, and only then removes the one before."""
 
@@ -90,11 +116,6 @@ class Checkpoints(TrainerCallback):
     ) -> None:
         """Lets this run's intervals count, and not those of the run that wrote the checkpoint."""
         state.logging_steps, state.save_steps = int(args.logging_steps), int(args.save_steps)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Spares the checkpoint after the last step: the trained model itself follows."""
-        if state.global_step >= state.max_steps:
-            control.should_save = False
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Waits for all, then marks."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +64,7 @@ class Chat:
                 input_ids=input_ids,
                 attention_mask=torch.ones_like(input_ids),
                 pixel_values=self.pixels,
-                generation_config=_generation(self.model, decoding),
+                generation_config=_generation(self.model, decoding, input_ids.shape[1]),
                 streamer=streamer,
             )
         answer = str(self.tokenizer.decode(output[0, input_ids.shape[1] :], skip_special_tokens=True)).strip()
@@ -81,10 +83,10 @@ class Chat:
         return torch.from_numpy(ids)[None]
 
 
-def _generation(model: ConvLlava, decoding: Decoding) -> GenerationConfig:
-    """The model's special tokens, and how this answer is chosen."""
+def _generation(model: ConvLlava, decoding: Decoding, prompt: int) -> GenerationConfig:
+    """The model's special tokens, and how the answer to a prompt of so many tokens is chosen."""
     config = copy.deepcopy(model.generation_config)
-    config.max_new_tokens = decoding.max_new_tokens
+    config.max_new_tokens = min(decoding.max_new_tokens, model.config.text_config.max_position_embeddings - prompt)
     if decoding.temperature > 0:
         config.do_sample, config.temperature = True, decoding.temperature
     return config
@@ -106,7 +108,7 @@ class _Emitter(TextStreamer):
 def open_chat(root: Root, checkpoint: str, picture: Path | None, vision_tower: str | None = None) -> Chat:
     """A chat with the checkpoint, ours or a published one, on the GPU if there is one.
 
-    A published checkpoint is put into our format once, in `ROOT/checkpoints/.imported`.
+    A published checkpoint is put into our format once, in `ROOT/checkpoints/.imported`, and again when it has changed.
 
     Raises:
         UsageError, CheckpointError, ImageError: checkpoint or picture cannot be read.
@@ -129,8 +131,16 @@ def _ours(root: Root, checkpoint: str, vision_tower: str | None) -> Path:
     if not path.is_dir() and checkpoint.count("/") != 1:
         hint = "name a folder such as ShareGPT4V/checkpoints/7b-768/stage3, or a hub repository: ORGANISATION/NAME"
         raise UsageError(f"there is no checkpoint at {checkpoint}", hint=hint)
-    place = path.resolve().as_posix().strip("/") if path.is_dir() else checkpoint
-    imported = root.checkpoints / ".imported" / place.replace("/", "--")
+    imported = root.checkpoints / ".imported" / _key(path, vision_tower)
     if not is_ours(imported):
         import_published(checkpoint, imported, vision_tower=vision_tower)
     return imported
+
+
+def _key(checkpoint: Path, vision_tower: str | None) -> str:
+    """A name for a published checkpoint with this tower, which is another one once any of its files is another."""
+    files = sorted(path for path in checkpoint.rglob("*") if path.is_file())
+    state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    place = checkpoint.resolve() if files else checkpoint
+    digest = hashlib.sha256(os.fsencode(repr((str(place), vision_tower, state)))).hexdigest()
+    return f"{place.name}-{digest[:12]}"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 
+from cvl.errors import EXIT_DONE, EXIT_FAILED
 from cvl.manifest import Scripts
 from cvl.train.ranks import Rank, adopt
+
+T = TypeVar("T")
 
 TIMEOUT = timedelta(hours=4)
 """How long processes wait for each other: while one puts start weights together, the others have nothing to do."""
@@ -40,6 +45,36 @@ def meet() -> None:
         torch.distributed.barrier()
 
 
+def led(rank: Rank, work: Callable[[], T]) -> T | None:
+    """What `work` gives to the process that leads, which alone does it; the others wait, and get None.
+
+    Whatever it raises is raised there, and ends the others in silence with the same exit code: nobody waits in vain.
+    """
+    if not torch.distributed.is_initialized():
+        return work()
+    if not rank.leads:
+        _end_with_the_leader()
+        return None
+    try:
+        result = work()
+    except BaseException as error:
+        _tell(getattr(error, "exit_code", EXIT_FAILED))
+        raise
+    _tell(EXIT_DONE)
+    return result
+
+
+def _tell(code: int) -> None:
+    torch.distributed.broadcast_object_list([code], src=0)
+
+
+def _end_with_the_leader() -> None:
+    told = [EXIT_DONE]
+    torch.distributed.broadcast_object_list(told, src=0)
+    if told[0] != EXIT_DONE:
+        raise SystemExit(told[0])
+
+
 def any_of(wish: bool, device: torch.device) -> bool:
     """Whether any process of the run has this wish; all get the same answer."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
@@ -52,7 +87,10 @@ def any_of(wish: bool, device: torch.device) -> bool:
 def _join(rank: Rank, *, zero: bool) -> None:
     backend = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(rank.local)
+        # A scheduler may show each process its own GPU alone, which then is the first.
+        device = rank.local % torch.cuda.device_count()
+        os.environ["LOCAL_RANK"] = str(device)
+        torch.cuda.set_device(device)
         backend = "nccl"
     if not zero:
         torch.distributed.init_process_group(backend, timeout=TIMEOUT, rank=rank.number, world_size=rank.processes)

@@ -98,6 +98,7 @@ class StageFolder:
             hint = "wait for it to end, or give this run a --name of its own"
             raise UsageError(f"another cvl is training in {self.path}", hint=hint) from error
         try:
+            self.restore()
             yield
         finally:
             lock.release()
@@ -106,13 +107,42 @@ class StageFolder:
         """Removes the start weights, to put them together anew."""
         self._remove([self.start])
 
+    @contextmanager
+    def finished(self) -> Iterator[Path]:
+        """A folder to write the trained model into; once all of it is there it takes its place, config.json last."""
+        unfinished = self.path / ".unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "config.json"):
+            path.replace(self.path / path.name)
+        unfinished.rmdir()
+
     def tidy(self) -> None:
         """Removes what a stage needs only until it is done."""
         self._remove([*self._checkpoints(), self.start])
 
-    def clear(self) -> None:
-        """Removes everything, to begin anew."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """Sets everything aside while something takes its place, and removes it only once that has begun well."""
+        if self.path.exists():
+            self.path.rename(self._before)
+        try:
+            yield
+        except BaseException:
+            self.restore()
+            raise
+        shutil.rmtree(self._before, ignore_errors=True)
+
+    def restore(self) -> None:
+        """Puts back what a restart had set aside, if it did not come to take its place."""
+        if self._before.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._before.rename(self.path)
+
+    @property
+    def _before(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.before")
 
     def _checkpoints(self) -> list[Path]:
         return [path for path in self.path.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]

@@ -91,7 +91,8 @@ def command_on_hosts(arguments: Sequence[str], hostfile: Path) -> list[str]:
     """
     if not hostfile.is_file():
         raise UsageError(f"there is no hostfile at {hostfile}", hint="lines of it read `HOST slots=GPUS`")
-    launcher = ["deepspeed.launcher.runner", "--hostfile", str(hostfile), "--module"]
+    # Else each process would be given a `--local_rank`, which the environment says as well.
+    launcher = ["deepspeed.launcher.runner", "--hostfile", str(hostfile), "--no_local_rank", "--module"]
     return [sys.executable, "-m", *launcher, "cvl", *arguments]
 
 
@@ -130,7 +131,7 @@ def _to_the_end(ranks: Sequence[Process]) -> int:
 def _wait(ranks: Sequence[Process]) -> int:
     """Waits until all have ended; returns how the first that failed ended, once the others had time to end as well."""
     code, until = 0, math.inf
-    while any(rank.poll() is None for rank in ranks) and time.monotonic() < until:
+    while None in [rank.poll() for rank in ranks] and time.monotonic() < until:
         if not code and (code := _failed(ranks)):
             until = time.monotonic() + _GRACE
         time.sleep(_LOOK_EVERY)

@@ -15,7 +15,8 @@ from cvl.train.checkpoint.start import assemble_start
 from cvl.train.folder import StageFolder, stage_folder
 from cvl.train.job import Job
 
-_SHORT_WAY = "ConvLLaVA/ConvLLaVA-pretrain-768"
+_TUNING = 3
+"""The stage that what is published as "pretrain" is trained for: it comes after stage 2."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,12 @@ def origin_of(catalog: Catalog, root: Root, job: Job) -> Origin:
     before = stage_folder(root, job.name, number)
     if not before.is_done:
         named = f" --name {job.name}" if job.name != job.model else ""
-        hint = (
-            f"cvl train --stage {number} --model {job.model}{named}, or begin from a published one: --from {_SHORT_WAY}"
-        )
+        hint = f"cvl train --stage {number} --model {job.model}{named}"
+        if job.number == _TUNING:
+            size = catalog.models[job.model].resolution
+            hint += f", or begin from a published one: --from ConvLLaVA/ConvLLaVA-pretrain-{size}"
         raise UsageError(f"stage {number} of {job.name} is not trained: nothing is at {before.path}", hint=hint)
-    return Origin(f"stage {number} of {job.name}: {before.path}", before.path)
+    return Origin(f"stage {number} of {job.name}", before.path)
 
 
 def make(origin: Origin, model: Model, stage: Stage) -> tuple[str, ...]:
@@ -87,11 +89,17 @@ def make(origin: Origin, model: Model, stage: Stage) -> tuple[str, ...]:
 
 
 def _named(named: str, tower: str | None, target: StageFolder) -> Origin:
-    path = Path(named)
+    path = Path(named).expanduser()
+    if path.is_dir() and path.resolve().is_relative_to(target.path.resolve()):
+        raise UsageError(f"a stage cannot start from the folder that it writes: {path}", hint="give the run a --name")
     if path.is_dir() and is_ours(path):
-        return Origin(f"the checkpoint at {path}", path)
+        return Origin(f"the checkpoint at {path.resolve()}", path)
+    if StageFolder(path).run.is_file():
+        raise UsageError(f"{path} is not trained to its end", hint="`cvl status` says what to type")
     if path.is_dir() and not is_published(path):
         raise UsageError(f"{path} holds no checkpoint", hint="name a folder with a config.json, or a hub repository")
+    if path.is_dir():
+        named = str(path.resolve())
     if not path.is_dir() and (named.count("/") != 1 or named.startswith((".", "/", "~"))):
         raise UsageError(f"there is no checkpoint at {named}", hint="name a folder, or a repository: ORGANISATION/NAME")
     return Origin(f"the published checkpoint {named}", target.start, published=named, vision_tower=tower)

@@ -36,10 +36,10 @@ def rank_of(environment: Mapping[str, str]) -> Rank | None:
     if "RANK" in environment and "WORLD_SIZE" in environment:
         number = int(environment["RANK"])
         return Rank(number, int(environment["WORLD_SIZE"]), int(environment.get("LOCAL_RANK", number)))
-    if int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment:
-        return Rank(
-            int(environment["SLURM_PROCID"]), int(environment["SLURM_NTASKS"]), int(environment["SLURM_LOCALID"])
-        )
+    # The step's number of tasks, not the job's: a batch script has the latter too, and is no task of a run.
+    if _is_step(environment):
+        processes = int(environment["SLURM_STEP_NUM_TASKS"])
+        return Rank(int(environment["SLURM_PROCID"]), processes, int(environment["SLURM_LOCALID"]))
     return None
 
 
@@ -55,8 +55,11 @@ def variables(rank: Rank, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _address(environment: Mapping[str, str]) -> str:
-    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_NODELIST", ""))
-    return first_node(nodes) if nodes and int(environment.get("SLURM_NTASKS", 1)) > 1 else "127.0.0.1"
+    return first_node(environment["SLURM_STEP_NODELIST"]) if _is_step(environment) else "127.0.0.1"
+
+
+def _is_step(environment: Mapping[str, str]) -> bool:
+    return int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1
 
 
 def first_node(nodes: str) -> str:
@@ -69,7 +72,7 @@ def first_node(nodes: str) -> str:
 
 
 def _port(environment: Mapping[str, str]) -> int:
-    if int(environment.get("SLURM_NTASKS", 1)) > 1:
+    if _is_step(environment):
         return 20_000 + int(environment.get("SLURM_JOB_ID", 0)) % 20_000
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,15 @@ from cvl.manifest import Catalog, Model, Stage, settings
 from cvl.root import Root
 from cvl.train import provenance
 from cvl.train.batch import Batching, batching
-from cvl.train.briefing import briefing, data_rows
-from cvl.train.callbacks import Checkpoints, Log, StopInTime, signals_to
+from cvl.train.briefing import Beginning, briefing, data_rows
+from cvl.train.callbacks import Checkpoints, DamageBrake, Log, StopInTime, signals_to
+from cvl.train.checkpoint.layout import read_config
 from cvl.train.checkpoint.model import Source, write_into
 from cvl.train.checkpoint.weights import piece_of
-from cvl.train.company import company, meet
-from cvl.train.folder import StageFolder, stage_folder, step_of
+from cvl.train.company import company, led
+from cvl.train.folder import StageFolder, read_facts, stage_folder, step_of
 from cvl.train.job import Job
-from cvl.train.libraries import quiet
+from cvl.train.libraries import plain_errors, quiet
 from cvl.train.model.modeling import ConvLlava
 from cvl.train.origin import Origin, make, origin_of
 from cvl.train.parts import freeze_all_but
@@ -65,14 +66,17 @@ def train(
     listener = listener if own.leads else Silent()
     folder = stage_folder(root, job.name, job.number)
     if folder.is_done and not job.restart:
-        return Trained(folder.path, 0, None, len(DamageLog(folder.damaged).read()), already=True)
+        return _already(catalog, root, job, folder, own)
     batch = batching(job.stage.document.batch_size, own.processes, job.stage.run.micro_batch)
+    _refuse_coarse_weights(job.stage)
     origin = origin_of(catalog, root, job)
     quiet()
-    with folder.held() if own.leads else nullcontext(), company(own, job.stage.scripts):
+    with company(own, job.stage.scripts), ExitStack() as held, plain_errors(job.stage.run.micro_batch):
+        led(own, lambda: held.enter_context(folder.held()))
         # The data first: nothing is removed or put together for a run that cannot begin.
-        mix = _read_data(catalog, root, job, own, prepare)
-        notes = _start_weights(catalog, job, origin, folder, own, listener)
+        led(own, lambda: _look_at_data(catalog, root, job, prepare))
+        notes = led(own, lambda: _start_weights(catalog, job, origin, folder, listener)) or ()
+        mix = read_mix(catalog, root, job.number, bad_records=job.stage.run.bad_records)
         # Only now, because what puts start weights together needs whole tensors.
         args = arguments(job.stage, folder, batch)
         return _Run(catalog, root, job, origin, folder, mix, batch, args, own, notes).to_the_end(listener)
@@ -121,22 +125,27 @@ class _Run:
 
     def _begin(self) -> Path | None:
         """The checkpoint to go on from. Refuses to go on with what would not be the same run."""
-        checkpoint = self.folder.checkpoint()
-        if self.rank.leads:
-            facts = msgspec.json.encode(_facts(self.job, self.origin, self.batch, self.mix), order="sorted")
-            if checkpoint is not None:
-                _compare(msgspec.json.decode(self.folder.run.read_bytes()), msgspec.json.decode(facts), self.folder)
-            else:
-                self.folder.log.unlink(missing_ok=True)
-                self.folder.damaged.unlink(missing_ok=True)
-            self.folder.remove_incomplete()
-            write_atomically(self.folder.run, msgspec.json.format(facts, indent=2) + b"\n")
-        meet()
-        return checkpoint
+        led(self.rank, self._write_down)
+        return self.folder.checkpoint()
+
+    def _write_down(self) -> None:
+        """Notes what the run is begun with, or holds it against what it was begun with."""
+        facts = _facts(self.job, self.origin) | {
+            "processes": self.batch.processes,
+            "records": {part.name: len(part.numbers) for part in self.mix.parts},
+        }
+        facts = _plain(facts)
+        if self.folder.checkpoint() is not None:
+            _compare(read_facts(self.folder) or {}, facts, self.job)
+        else:
+            self.folder.log.unlink(missing_ok=True)
+            self.folder.damaged.unlink(missing_ok=True)
+        self.folder.remove_incomplete()
+        write_atomically(self.folder.run, msgspec.json.format(msgspec.json.encode(facts, order="sorted"), indent=2))
 
     def _load(self) -> ConvLlava:
         precision = torch.bfloat16 if self.job.stage.scripts.precision == "bf16" else torch.float32
-        model = ConvLlava.from_pretrained(self.origin.folder, dtype=precision)
+        model = ConvLlava.from_pretrained(self.origin.folder, dtype=precision, device_map=self._device_map)
         model.config.resolution = self.model.resolution
         model.config.max_length = self.job.stage.scripts.max_length
         model.config.use_cache = False
@@ -144,6 +153,13 @@ class _Run:
         if self.job.stage.scripts.activation_checkpointing:
             enable_checkpointing(model)
         return model
+
+    @property
+    def _device_map(self) -> dict[str, int] | None:
+        """Each process's GPU: its tensors need not pass through the memory of a node that has many processes."""
+        if torch.cuda.is_available() and self.job.stage.scripts.deepspeed != "zero3":
+            return {"": torch.cuda.current_device()}
+        return None
 
     def _trainer(
         self,
@@ -163,7 +179,8 @@ class _Run:
             on_damaged=damage,
         )
         log = Log(self.folder, listener, self.batch.size, stage.document.epochs)
-        callbacks = [log, *self._tensorboard(begun), Checkpoints(self.folder)]
+        brake = DamageBrake(damage, self.batch.size, stage.run.max_skipped)
+        callbacks = [log, *self._tensorboard(begun), brake, Checkpoints(self.folder)]
         return StageTrainer(model, self.args, dataset, order, stage, data_collator=collator, callbacks=callbacks)
 
     def _tensorboard(self, begun: Path | None) -> list[TensorBoardCallback]:
@@ -178,36 +195,32 @@ class _Run:
         return Preprocessing(self.model.resolution, found.mean, found.std, self.job.stage.run.fast_decode)
 
     def _brief(self, model: ConvLlava, steps: int, checkpoint: Path | None) -> Briefing:
-        return briefing(
-            model,
-            self.mix,
-            self.job.stage,
-            self.batch,
-            number=self.job.number,
-            title=self.model.title,
-            start=self.origin.text,
-            resumed=step_of(checkpoint) if checkpoint else 0,
-            steps=steps,
-            notes=self.notes,
-        )
+        beginning = Beginning(self.origin.text, step_of(checkpoint) if checkpoint else 0, steps, self._remarks())
+        return briefing(model, self.model, self.mix, self.job, self.batch, beginning)
+
+    def _remarks(self) -> tuple[str, ...]:
+        """What was mended, and what a user may not have meant."""
+        trained = read_config(self.origin.folder).resolution
+        if trained == self.model.resolution:
+            return self.notes
+        other = f"{self.origin.text} was trained at {trained} pixels, this run trains at {self.model.resolution}"
+        return (*self.notes, f"{other}: --model names another size")
 
     def _finish(self, trainer: StageTrainer, model: ConvLlava, damage: DamageLog) -> Trained:
-        # A collective: under ZeRO-3 every process holds a piece of each tensor.
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        weights = trainer.weights(model)
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        if self.rank.leads:
-            self._save(model, weights)
-            provenance.write(self.folder.provenance, self._provenance(damage, losses))
-            self.folder.tidy()
-        meet()
+        led(self.rank, lambda: self._save(model, weights, damage, losses))
         return Trained(self.folder.path, trainer.state.max_steps, losses[-1] if losses else None, len(damage.read()))
 
-    def _save(self, model: ConvLlava, weights: dict[str, torch.Tensor]) -> None:
-        """Writes the trained model with all that it takes to use it."""
+    def _save(self, model: ConvLlava, weights: dict[str, torch.Tensor], damage: DamageLog, losses: list[float]) -> None:
+        """Writes the trained model with all that it takes to use it, then what it was trained from."""
         model.config.use_cache = True
         pieces = [piece_of(name, tensor) for name, tensor in weights.items()]
         start = self.origin.folder
-        write_into(self.folder.path, Source(model.config, pieces, start, start, str(self.folder.path)))
+        with self.folder.finished() as unfinished:
+            write_into(unfinished, Source(model.config, pieces, start, start, str(self.folder.path)))
+        provenance.write(self.folder.provenance, self._provenance(damage, losses))
+        self.folder.tidy()
 
     def _provenance(self, damage: DamageLog, losses: list[float]) -> dict[str, Any]:
         origins = {name: Path(path) for name, path in self.catalog.origins.items()}
@@ -227,59 +240,90 @@ class _Run:
         }
 
 
-def _read_data(catalog: Catalog, root: Root, job: Job, rank: Rank, prepare: Callable[[], None]) -> Mix:
-    """The records of the run, looked at once for all processes."""
+def _already(catalog: Catalog, root: Root, job: Job, folder: StageFolder, rank: Rank) -> Trained:
+    """Says that the stage is done, unless something else was asked for than what was done."""
+    before = read_facts(folder) or {}
+    asked = _plain(_facts(job, origin_of(catalog, root, job) if job.start is not None else None))
+    key = next((key for key, value in asked.items() if before.get(key) != value), None)
+    if key is not None:
+        raise UsageError(
+            f"stage {job.number} of {job.name} is trained already, with {key} {before.get(key)}, not {asked[key]}",
+            hint="--name NEW keeps it and trains another, --restart trains it anew",
+        )
     if rank.leads:
-        prepare()
-    meet()
-    mix = read_mix(catalog, root, job.number, bad_records=job.stage.run.bad_records)
-    _refuse_holes(mix, job.stage, job.number)
-    return mix
+        # A run that was killed in its very last moment left these.
+        folder.tidy()
+    return Trained(folder.path, 0, None, len(DamageLog(folder.damaged).read()), already=True)
 
 
-def _start_weights(
-    catalog: Catalog, job: Job, origin: Origin, folder: StageFolder, rank: Rank, listener: Listener
-) -> tuple[str, ...]:
-    """Puts together what the run starts from, once for all processes; returns what was mended on the way."""
-    notes: tuple[str, ...] = ()
-    if rank.leads:
-        if job.restart:
-            folder.clear()
-        elif folder.checkpoint() is None:
-            # Whatever was put together before, it may have been for other settings.
-            folder.remove_start()
-        if origin.has_to_be_made:
-            listener.note(f"putting the start weights together: {origin.text}")
-            notes = make(origin, catalog.models[job.model], job.stage)
-        folder.path.mkdir(parents=True, exist_ok=True)
-    meet()
-    return notes
+def _refuse_coarse_weights(stage: Stage) -> None:
+    if stage.scripts.precision == "bf16" and stage.scripts.deepspeed == "none":
+        # AdamW's steps at 2e-5 are smaller than what bf16 can add to a weight.
+        hint = "--set deepspeed=zero2 keeps weights in full precision beside, or --set precision=fp32"
+        raise UsageError("bf16 without ZeRO would round most steps away", hint=hint)
 
 
-def _refuse_holes(mix: Mix, stage: Stage, number: int) -> None:
-    skipped = sum(count for part in mix.parts for count in part.skipped.values())
+def _look_at_data(catalog: Catalog, root: Root, job: Job, prepare: Callable[[], None]) -> None:
+    """Lets the tree be verified and the indexes be built; refuses data with too many holes, or that nobody verified."""
+    prepare()
+    number, bound = job.number, job.stage.run.max_skipped
+    mix = read_mix(catalog, root, number, bad_records=job.stage.run.bad_records)
+    skipped = sum(mix.skipped.values())
     share = skipped / max(1, skipped + len(mix))
     if not len(mix):
         raise UsageError(f"stage {number} has no record to train on", hint=f"cvl verify-layout --stage {number}")
-    if share > stage.run.max_skipped:
+    if mix.unverified:
+        hint = f"make {root.notes} writable for `cvl verify-layout --stage {number}`, once"
+        raise UsageError(f"nobody could note which pictures of {', '.join(mix.unverified)} are missing", hint=hint)
+    if share > bound:
         raise UsageError(
-            f"{skipped:,} of {skipped + len(mix):,} records would be left out, more than {stage.run.max_skipped:.1%}",
+            f"{skipped:,} of {skipped + len(mix):,} records would be left out, more than {bound:.1%}",
             hint=f"`cvl verify-layout --stage {number}` says why; --set max_skipped={share + 0.005:.2f} goes on",
         )
 
 
-def _facts(job: Job, origin: Origin, batch: Batching, mix: Mix) -> dict[str, Any]:
-    """What must be the same for a run to go on."""
+def _start_weights(
+    catalog: Catalog, job: Job, origin: Origin, folder: StageFolder, listener: Listener
+) -> tuple[str, ...]:
+    """Puts together what the run starts from; returns what was mended on the way."""
+    with folder.anew() if job.restart else nullcontext():
+        if folder.checkpoint() is None:
+            # Whatever was put together before, it may have been for other settings.
+            folder.remove_start()
+        notes: tuple[str, ...] = ()
+        if origin.has_to_be_made:
+            listener.note(f"putting the start weights together: {origin.text}")
+            notes = make(origin, catalog.models[job.model], job.stage)
+        folder.path.mkdir(parents=True, exist_ok=True)
+    return notes
+
+
+def _facts(job: Job, origin: Origin | None) -> dict[str, Any]:
+    """What must be the same for a run to go on, as far as it is asked for."""
+    start = {"start": origin.text} if origin is not None else {}
     fixed = {key: value for key, value in settings(job.stage).items() if key not in _FREE}
-    records = {part.name: len(part.numbers) for part in mix.parts}
-    return {"model": job.model, "start": origin.text, "processes": batch.processes, "records": records} | fixed
+    return {"model": job.model} | start | fixed
 
 
-def _compare(before: dict[str, Any], now: dict[str, Any], folder: StageFolder) -> None:
-    changed = [key for key in now if before.get(key) != now[key]]
-    if changed:
-        key = changed[0]
+def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts as they are read again."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(facts))
+    return plain
+
+
+def _compare(before: dict[str, Any], now: dict[str, Any], job: Job) -> None:
+    changed = next((key for key in now if before.get(key) != now[key]), None)
+    if changed is None:
+        return
+    unfinished = f"stage {job.number} of {job.name} is unfinished, and was begun with"
+    if changed == "records":
+        counts = before.get(changed) or {}
+        name = next(name for name in {**counts, **now[changed]} if counts.get(name) != now[changed].get(name))
         raise UsageError(
-            f"{folder.path} holds an unfinished run with another {key}: {before.get(key)} there, {now[key]} now",
-            hint="run it with the same settings to go on, or add --restart to forget it",
+            f"{unfinished} {counts.get(name, 0):,} records of {name}; now there are {now[changed].get(name, 0):,}",
+            hint=f"`cvl verify-layout --stage {job.number}` says what is missing; --restart begins with what is here",
         )
+    raise UsageError(
+        f"{unfinished} {changed} {before.get(changed)}, not {now[changed]}",
+        hint="run it with the same settings to go on, or add --restart to forget it",
+    )

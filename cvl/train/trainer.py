@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from cvl.manifest import Stage
 from cvl.train.batch import Batching
@@ -128,6 +129,19 @@ class StageTrainer(Trainer):
             )
             self.optimizer = kind(groups, **options)
         return self.optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Leaves the model out of checkpoints to resume from where DeepSpeed writes its own pieces of it."""
+        if not self.is_deepspeed_enabled:
+            super().save_model(output_dir, _internal_call)
+
+    def weights(self, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+        """The model's tensors; whole on the process that leads, and possibly none elsewhere."""
+        if self.is_deepspeed_enabled and is_deepspeed_zero3_enabled():
+            # A collective: every process holds a piece of each tensor.
+            gathered: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model_wrapped)
+            return gathered or {}
+        return model.state_dict() if self.is_world_process_zero() else {}
 
 
 def parameter_groups(

@@ -23,6 +23,8 @@ def zero_config(scripts: Scripts) -> dict[str, Any] | None:
         "gradient_clipping": scripts.max_grad_norm,
         # AdamW is torch's, which DeepSpeed knows to work with ZeRO though it did not make it.
         "zero_allow_untested_optimizer": True,
+        # Micro-batches are added up in full precision, however many of them a global batch takes.
+        "data_types": {"grad_accum_dtype": "fp32"},
         "zero_optimization": _zero2() if scripts.deepspeed == "zero2" else _zero3(),
     }
 

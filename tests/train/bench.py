@@ -20,8 +20,8 @@ from workshop import Workshop
 from cvl.events import silent
 from cvl.manifest import load_catalog, override
 from cvl.train.folder import StageFolder, stage_folder
-from cvl.train.progress import Briefing, Silent, Step, Trained
 from cvl.train.job import Job
+from cvl.train.progress import Briefing, Silent, Step, Trained
 from cvl.train.run import train as train_stage
 from cvl.verify.verify import verify
 

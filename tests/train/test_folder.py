@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cvl.errors import UsageError
 from cvl.root import Root
 from cvl.train.folder import StageFolder, stage_folder, step_of
 
@@ -78,3 +79,27 @@ def test_a_folder_of_another_name_is_left_alone(folder: StageFolder) -> None:
 def test_clearing_what_is_not_there_is_no_error(folder: StageFolder) -> None:
     folder.clear()
     assert not folder.is_done
+
+
+def test_one_run_holds_the_folder_and_then_another(folder: StageFolder) -> None:
+    with folder.held(), pytest.raises(UsageError, match="another cvl is training in") as caught, folder.held():
+        pass
+    assert caught.value.exit_code == 2
+    with folder.held():
+        # Nothing is created in it by holding it, so that it can still be cleared.
+        assert not folder.path.exists()
+
+
+def test_a_run_that_fails_holds_nothing(folder: StageFolder) -> None:
+    with pytest.raises(ValueError, match="a mistake"), folder.held():
+        raise ValueError("a mistake")
+    with folder.held():
+        pass
+
+
+def test_start_weights_can_be_put_together_anew(folder: StageFolder) -> None:
+    folder.start.mkdir(parents=True)
+    (folder.start / "config.json").touch()
+    saved(folder, 500)
+    folder.remove_start()
+    assert [path.name for path in folder.path.iterdir()] == ["checkpoint-500"]

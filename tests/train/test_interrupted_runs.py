@@ -160,7 +160,7 @@ def test_a_checkpoint_that_was_being_written_is_not_gone_on_from(
 
 def test_settings_that_change_no_number_may_change(journey: Workshop, whole: dict[str, Tensor]) -> None:
     begin(journey, "free")
-    resumed, after = go_on(journey, "free", "save_every=3", "workers=1", "log_every=2", "max_skipped=0.5")
+    resumed, after = go_on(journey, "free", "save_every=3", "log_every=2", "max_skipped=0.5")
     assert resumed == 5
     assert changed(whole, after) == set()
     assert [line["step"] for line in logged(folder_of(journey, "free", 1))] == [1, 2, 3, 4, 5, 6, 8, 10]

@@ -7,7 +7,7 @@ import pytest
 from cvl.train.ranks import ALONE, Rank, adopt, first_node, rank_of, variables
 
 SLURM = {
-    "SLURM_NTASKS": "16",
+    "SLURM_STEP_NUM_TASKS": "16",
     "SLURM_PROCID": "9",
     "SLURM_LOCALID": "1",
     "SLURM_STEP_NODELIST": "gpu[07-08]",
@@ -17,8 +17,9 @@ SLURM = {
 
 def test_without_a_launcher_there_is_no_rank() -> None:
     assert rank_of({}) is None
-    # An interactive Slurm session of one task is no run of many.
-    assert rank_of({"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}) is None
+    # Nor in a Slurm step of one task, nor in a batch script, whose job has many but which is none of them.
+    assert rank_of({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}) is None
+    assert rank_of({"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}) is None
 
 
 def test_torchrun_and_deepspeed_say_it_in_the_same_words() -> None:

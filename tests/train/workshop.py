@@ -42,10 +42,10 @@ def workshop_at(folder: Path) -> Workshop:
     return Workshop(Root(folder / "ShareGPT4V"), folder / "manifests")
 
 
-def build_workshop(folder: Path) -> Workshop:
+def build_workshop(folder: Path, records: int = RECORDS) -> Workshop:
     """Everything that `cvl train --model tiny` wants, for all three stages."""
     shop = workshop_at(folder)
-    _write_data(shop)
+    _write_data(shop, records)
     for source, place in (("base_llm", "vicuna-7b-v1.5"), ("base_convnext", "LAION-CLIP-ConvNeXt-Large-512")):
         shutil.copytree(GOLDEN / "model" / source, shop.root.at(f"models/{place}"))
     _write_manifests(shop.manifests)
@@ -66,14 +66,14 @@ def record(number: int) -> dict[str, object]:
     return {"id": str(number), "image": f"{number}.jpg", "conversations": turns}
 
 
-def _write_data(shop: Workshop) -> None:
+def _write_data(shop: Workshop, records: int) -> None:
     shop.picture(0).parent.mkdir(parents=True)
     rng = Random(0)
-    for number in range(RECORDS):
+    for number in range(records):
         if number % TEXT_ONLY_EVERY:
             size = rng.randrange(40, 90), rng.randrange(40, 90)
             Image.new("RGB", size, list(COLORS.values())[number % len(COLORS)]).save(shop.picture(number))
-    shop.records.write_text(json.dumps([record(number) for number in range(RECORDS)]), encoding="utf-8")
+    shop.records.write_text(json.dumps([record(number) for number in range(records)]), encoding="utf-8")
 
 
 def _write_manifests(folder: Path) -> None:

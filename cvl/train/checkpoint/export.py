@@ -18,13 +18,11 @@ from cvl.train.checkpoint.layout import (
     copy_preprocessor,
     copy_tokenizer,
     generation_tokens,
-    is_ours,
-    read_config,
     write_json,
 )
 from cvl.train.checkpoint.model import LANGUAGE_MODEL, PROJECTOR, TOWER, Source, check_complete, write_into
 from cvl.train.checkpoint.published import PUBLISHED_PROJECTOR, VISION_FOLDER, open_published
-from cvl.train.checkpoint.weights import Piece, Weights, convert, differences, main_dtype, write_weights
+from cvl.train.checkpoint.weights import Piece, convert, differences, main_dtype, write_weights
 from cvl.train.checkpoint.whole import new_folder
 
 Form = Literal["convllava", "hf"]
@@ -77,11 +75,8 @@ def export(checkpoint: Path, target: Path, form: Form, dtype: torch.dtype | None
 
 
 def _open(checkpoint: Path) -> tuple[Source, tuple[str, ...]]:
-    if not is_ours(checkpoint):
-        published = open_published(checkpoint)
-        return published.source, published.mended
-    pieces = list(Weights(checkpoint).values())
-    return Source(read_config(checkpoint), pieces, checkpoint, checkpoint, str(checkpoint)), ()
+    published = open_published(checkpoint)
+    return published.source, published.mended
 
 
 def _write_published(folder: Path, source: Source, checkpoint: Path, tower: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 from cvl.errors import CheckpointError, GoneError, UsageError
 from cvl.train.checkpoint.dialect import read_published, speaks_published
 from cvl.train.checkpoint.hub import fetch_repository
-from cvl.train.checkpoint.layout import CONFIG, PREPROCESSOR, is_ours, read_json
+from cvl.train.checkpoint.layout import CONFIG, PREPROCESSOR, is_ours, read_config, read_json
 from cvl.train.checkpoint.model import LANGUAGE_MODEL, PROJECTOR, TOWER, Source, renamed, write_checkpoint
 from cvl.train.checkpoint.tower import encoder_config, encoder_pieces
 from cvl.train.checkpoint.weights import Weights, has_weights
@@ -79,11 +79,16 @@ def import_published(
 def open_published(source: str | Path, vision_tower: str | Path | None = None) -> Published:
     """Find the two halves of a published checkpoint and what they are; from the hub they are downloaded.
 
+    One of ours, which somebody may have published too, is taken as it is.
+
     Raises:
         CheckpointError: it cannot be read, or its tower is not its own.
         TransferError: it could not be had from the hub.
     """
     folder = _local(source)
+    if is_ours(folder):
+        pieces = list(Weights(folder).values())
+        return Published(Source(read_config(folder), pieces, folder, folder, str(folder)), ())
     entries = read_json(folder / CONFIG)
     if not speaks_published(entries):
         raise CheckpointError(f"{source} is no published ConvLLaVA: its config.json names no mm_vision_tower")
