@@ -27,10 +27,10 @@ MODEL = "miniature"
 RESOLUTION = 128
 FIFTH_STAGE = {"blocks": 1, "width": 256}
 
-RATES = {1: 1e-3, 2: 5e-4, 3: 5e-4}
-EPOCHS = {1: 1, 2: 6, 3: 3}
-BATCH_SIZE = 16
-MAX_LENGTH = 160
+LEARNING_RATE = 1e-3
+EPOCHS = {1: 1, 2: 5, 3: 2}
+BATCH_SIZES = {1: 32, 2: 16, 3: 16}
+MAX_LENGTH = 256
 _REVISION = re.compile(r"(?<=\w)@[\w.-]+(?=/)")
 
 
@@ -63,14 +63,14 @@ def miniature_model(manifest: Table) -> Table:
 
 def miniature_stage(manifest: Table, number: int) -> Table:
     """A stage's manifest with rates, batch and epochs for a small model and little data, on a CPU, in one process."""
-    document = {"learning_rate": RATES[number], "batch_size": BATCH_SIZE, "epochs": EPOCHS[number]}
+    document = {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZES[number], "epochs": EPOCHS[number]}
     scripts = {
         "max_length": MAX_LENGTH,
         "precision": "fp32",
         "deepspeed": "none",
         "activation_checkpointing": False,
     }
-    run = {"micro_batch": BATCH_SIZE, "workers": 1, "log_every": 50}
+    run = {"micro_batch": BATCH_SIZES[number], "workers": 1, "log_every": 50}
     changes: Table = {"document": document, "scripts": scripts, "run": run}
     return manifest | {key: manifest.get(key, {}) | table for key, table in changes.items()}
 

@@ -67,7 +67,8 @@ def run_demo(folder: Path, journey: Journey) -> int:
     """
     screen = Screen(record=journey.record is not None, stderr=journey.as_json)
     screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
-    world = build_world(folder / "internet")
+    encoder = _encoder(screen, folder / "encoder.safetensors") if journey.seeds else None
+    world = build_world(folder / "internet", encoder=encoder)
     write_manifests(folder / "manifests", world)
     root = Root(folder / "ShareGPT4V")
     root.path.mkdir(parents=True, exist_ok=True)
@@ -82,6 +83,18 @@ def run_demo(folder: Path, journey: Journey) -> int:
     if journey.record is not None:
         screen.save(journey.record)
     return code
+
+
+def _encoder(screen: Screen, path: Path) -> Path:
+    """The encoder that training starts from; the real one was trained by others as well."""
+    if not path.exists():
+        from cvl.demo.pretraining import one_thread, pretrain_encoder  # noqa: PLC0415 - seconds of torch, not needed again
+
+        screen.say("The miniature's encoder learns to see, as LAION's did before ConvLLaVA began:")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with one_thread():
+            pretrain_encoder(path, screen.say)
+    return path
 
 
 def _train(shell: _Shell, folder: Path, root: Root, seeds: Sequence[int]) -> int:
@@ -119,6 +132,8 @@ def _settings(folder: Path, root: Root) -> dict[str, str]:
         "CVL_MANIFESTS": str(folder / "manifests"),
         # The user's own token and caches stay out of it.
         "HF_HOME": str(folder / "home"),
+        # So small a model's threads would wait for each other most of the time.
+        "OMP_NUM_THREADS": "1",
     }
 
 

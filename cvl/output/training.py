@@ -32,8 +32,11 @@ def listener(*, as_json: bool) -> Iterator[Listener]:
         yield _Json()
     elif console.is_terminal and console.is_interactive and not console.no_color:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield _Lines(progress.console, progress)
+        progress = Progress(*columns, console=console, transient=True)
+        try:
+            yield _Lines(console, progress)
+        finally:
+            progress.stop()
     else:
         yield _Lines(console, None)
 
@@ -68,6 +71,8 @@ class _Lines:
 
     def step(self, step: Step) -> None:
         if self._progress is not None and self._bar is not None:
+            # Not before the first step: until then the terminal is that of what prepares the run.
+            self._progress.start()
             self._progress.update(self._bar, description=str(line_of(step)), completed=step.step, total=step.steps)
         if self._due(step):
             self._told = time.monotonic()
@@ -104,9 +109,16 @@ def print_briefing(console: Console, briefing: Briefing) -> None:
     rates = ", ".join(f"{name} {rate:g}" for name, rate in briefing.rates.items())
     console.print(f"learning rates: {rates}; {briefing.precision}, ZeRO: {briefing.zero}, on {briefing.device}")
     for difference in briefing.differences:
-        console.print(Text(f"{difference.key}: {difference.value}, the stage says {difference.shipped}", style="cyan"))
+        ours, shipped = _shown(difference.value), _shown(difference.shipped)
+        console.print(Text(f"{difference.key}: {ours}, the stage says {shipped}", style="cyan"))
     for note in briefing.notes:
         console.print(Text(note, style="yellow"))
+
+
+def _shown(setting: object) -> str:
+    if isinstance(setting, tuple):
+        return ", ".join(map(str, setting))
+    return str(setting) if setting is not None else "nothing"
 
 
 def _parts(briefing: Briefing) -> Table:
@@ -143,10 +155,10 @@ def print_trained(trained: Trained) -> None:
     """What became of a stage."""
     console = stdout()
     if trained.already:
-        console.print(f"trained already: {trained.folder}")
+        console.print(f"trained already: {trained.folder}", soft_wrap=True)
         return
     loss = f", loss {trained.loss:.4f}" if trained.loss is not None else ""
-    console.print(f"trained: {trained.folder}: {trained.steps:,} steps{loss}")
+    console.print(f"trained: {trained.folder}: {trained.steps:,} steps{loss}", soft_wrap=True)
     if trained.damaged:
         damaged = f"{trained.damaged:,} records left out: their pictures cannot be read, see damaged.jsonl there"
         console.print(Text(damaged, style="yellow"))
@@ -163,17 +175,18 @@ def print_inspected(samples: list[Inspected]) -> None:
     """Each sample: its picture in small, its text, what the model learns to say in green."""
     console = stdout()
     for sample in samples:
-        tokens = sum(piece.tokens for piece in sample.pieces)
-        labelled = sum(piece.tokens for piece in sample.pieces if piece.labelled)
         console.print(Text(f"{sample.annotation}, record {sample.record:,}", style="bold"))
         if sample.picture is not None:
             console.print(Text(str(sample.picture), style="dim"))
             _print_thumbnail(console, sample.picture)
         if sample.damaged is not None:
-            console.print(Text(f"left out: {sample.damaged}", style="red"))
+            console.print(Text(f"left out: {sample.damaged}\n", style="red"))
+            continue
         for remark in sample.remarks:
             console.print(Text(remark, style="yellow"))
         console.print(_marked(sample, plain=not console.is_terminal or console.no_color), soft_wrap=True)
+        tokens = sum(piece.tokens for piece in sample.pieces)
+        labelled = sum(piece.tokens for piece in sample.pieces if piece.labelled)
         cut = f", {sample.dropped:,} cut off" if sample.dropped else ""
         console.print(Text(f"{tokens:,} tokens, {labelled:,} of them labelled{cut}\n", style="dim"))
 

@@ -25,7 +25,13 @@ from cvl.train.progress import Briefing, Silent, Step, Trained
 from cvl.train.run import train as train_stage
 from cvl.verify.verify import verify
 
+Typed = Callable[..., Done]
+"""Runs `cvl ARGUMENTS` on a tree in this process: see the fixture `typed`."""
+
 MODEL = "tiny"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+"""For names of runs that each worker of pytest-xdist has one of."""
+
 ZERO = ("zero2", "zero3")
 STEPS = 10
 EPOCHS = "epochs=2"

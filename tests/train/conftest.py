@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from bench import EPOCHS, ZERO, command_line, finish, folder_of, ten_steps, train_here, zero_run
+from bench import EPOCHS, ZERO, Typed, command_line, finish, folder_of, ten_steps, train_here, zero_run
 from filelock import FileLock
+from support import Done
 from transformers import ConvNextConfig, LlamaConfig
 from workshop import Workshop, build_workshop, workshop_at
 
+from cvl import cli
 from cvl.train.folder import StageFolder
 from cvl.train.model import ConvLlava, ConvLlavaConfig
 
@@ -83,3 +88,24 @@ def tiny() -> ConvLlava:
     )
     tower = ConvNextConfig(num_stages=5, depths=[1, 1, 1, 1, 1], hidden_sizes=[4, 8, 16, 24, 32])
     return ConvLlava(ConvLlavaConfig(text_config=text, vision_config=tower, resolution=64))
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Typed]:
+    """Runs `cvl ARGUMENTS` on a tree in this process, which has torch already."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(shop: Workshop, *arguments: str | Path, stdin: str = "") -> Done:
+        monkeypatch.setenv("CVL_ROOT", str(shop.root.path))
+        monkeypatch.setenv("CVL_MANIFESTS", str(shop.manifests))
+        monkeypatch.setattr(sys, "argv", ["cvl", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert isinstance(caught.value.code, int)
+        return Done(caught.value.code, *capsys.readouterr())
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)

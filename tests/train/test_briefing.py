@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from bench import Told, folder_of, train_here
+from bench import WORKER, Told, folder_of, train_here
 from workshop import RECORDS, Workshop
 
 from cvl.manifest import load_catalog, override
@@ -26,7 +26,7 @@ def brief(shop: Workshop, stage: int, *changes: str, name: str) -> Briefing:
 
 @pytest.fixture(scope="module")
 def first(journey: Workshop) -> Briefing:
-    return brief(journey, 1, name="briefed")
+    return brief(journey, 1, name=f"briefed-{WORKER}")
 
 
 def test_it_says_which_parts_learn_and_how_large_they_are(first: Briefing) -> None:
@@ -39,7 +39,7 @@ def test_it_says_which_parts_learn_and_how_large_they_are(first: Briefing) -> No
 
 def test_it_says_where_the_weights_come_from(journey: Workshop, first: Briefing) -> None:
     assert first.start == "vicuna-7b-v1.5 and LAION-CLIP-ConvNeXt-Large-512"
-    third = brief(journey, 3, name="briefed")
+    third = brief(journey, 3, name=f"briefed-{WORKER}")
     assert third.start == f"the checkpoint at {folder_of(journey, 'tiny', 2).path}"
 
 
@@ -61,7 +61,7 @@ def test_steps_and_warm_up_are_counted_as_the_run_takes_them(
     journey: Workshop, changes: list[str], steps: int, warmup: int
 ) -> None:
     told = Told()
-    train_here(journey, 1, *changes, name="counted", restart=True, told=told)
+    train_here(journey, 1, *changes, name=f"counted-{WORKER}", restart=True, told=told)
     assert (told.brief.steps, told.brief.warmup) == (steps, warmup)
     assert len(told.steps) == steps
     rates = [step.learning_rate for step in told.steps]

@@ -13,8 +13,9 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from cvl.errors import CvlError
 from cvl.train import callbacks
-from cvl.train.callbacks import Checkpoints, Log, StopInTime, signals_to
+from cvl.train.callbacks import Checkpoints, DamageBrake, Log, StopInTime, signals_to
 from cvl.train.folder import StageFolder
+from cvl.train.samples.damage import Damaged, DamageLog
 
 RECORDS = 8
 
@@ -117,13 +118,28 @@ def test_who_does_not_lead_marks_nothing(folder: StageFolder, args: TrainingArgu
     assert folder.checkpoint() is None
 
 
-@pytest.mark.parametrize(("step", "saves"), [(9, True), (10, False)])
-def test_after_the_last_step_the_model_itself_is_saved(
-    folder: StageFolder, args: TrainingArguments, step: int, saves: bool
+@pytest.mark.parametrize(
+    ("damaged", "bound", "saves", "ends"),
+    [
+        (10, 0.05, True, False),  # so few may be anywhere
+        (11, 0.05, True, True),
+        (11, 0.05, False, False),  # looked at only when a checkpoint is due
+        (11, 0.2, True, False),  # 16 of the 80 that were seen are allowed
+    ],
+)
+def test_too_many_damaged_pictures_end_the_run_before_a_checkpoint(
+    folder: StageFolder, args: TrainingArguments, damaged: int, bound: float, saves: bool, ends: bool
 ) -> None:
-    control = TrainerControl(should_save=True)
-    Checkpoints(folder).on_step_end(args, state(step), control)
-    assert control.should_save is saves
+    damage = DamageLog(folder.damaged)
+    for number in range(damaged):
+        damage(Damaged("tiny", number, f"/t/{number}.jpg", "gone"))
+    brake = DamageBrake(damage, RECORDS, bound)
+    control = TrainerControl(should_save=saves)
+    if not ends:
+        brake.on_step_end(args, state(10), control)
+        return
+    with pytest.raises(CvlError, match=r"11 of 80 records have pictures that cannot be read, such as /t/10\.jpg: gone"):
+        brake.on_step_end(args, state(10), control)
 
 
 def test_the_intervals_of_this_run_count_and_not_those_of_the_checkpoint(
@@ -172,8 +188,8 @@ def test_only_a_wish_that_is_repeated_later_is_not_waited_for(
 ) -> None:
     now = [100.0]
     codes: list[int] = []
-    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(callbacks.os, "_exit", codes.append)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr("os._exit", codes.append)
     stop = StopInTime()
     stop.ask(signal.SIGTERM, None)
     now[0] += later
@@ -186,7 +202,7 @@ def test_the_wish_of_another_process_is_no_first_one_of_this(
     args: TrainingArguments, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes: list[int] = []
-    monkeypatch.setattr(callbacks.os, "_exit", codes.append)
+    monkeypatch.setattr("os._exit", codes.append)
     monkeypatch.setattr(callbacks, "any_of", lambda _wish, _device: True)
     stop = StopInTime()
     stop.on_step_end(args, state(1), TrainerControl())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,13 +51,14 @@ def ask(chat: Chat, text: str, decoding: Decoding = SHORT) -> tuple[str, list[st
 def prompts(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The ids that the model is given from here on."""
     given: list[torch.Tensor] = []
-    generate = chat.model.generate
+    model: Any = chat.model
+    generate = model.generate
 
-    def remember(input_ids: torch.Tensor, **more: object) -> object:
+    def remember(input_ids: torch.Tensor, **more: Any) -> Any:
         given.append(input_ids)
         return generate(input_ids=input_ids, **more)
 
-    monkeypatch.setattr(chat.model, "generate", remember)
+    monkeypatch.setattr(model, "generate", remember)
     return given
 
 

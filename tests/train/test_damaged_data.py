@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import Told, changed, command_line, folder_of, losses, train_here, weights
+from bench import Told, Typed, changed, folder_of, losses, train_here, weights
 from PIL import Image
 from workshop import RECORDS, TEXT_ONLY_EVERY, Workshop, build_workshop
 
-from cvl.errors import UsageError
+from cvl.errors import CvlError, UsageError
 
 OWN = """
 title = "My pictures"
@@ -120,13 +119,18 @@ def start_of(shop: Workshop) -> Path:
     return folder_of(shop, "start", 1).path
 
 
-def test_a_run_goes_on_though_no_picture_can_be_read(workshop: Workshop) -> None:
+def test_a_run_without_any_picture_that_can_be_read_is_one_only_on_request(workshop: Workshop) -> None:
     start = start_of(workshop)
     pictures = [number for number in range(RECORDS) if number % TEXT_ONLY_EVERY]
     for number in pictures:
         page(workshop.picture(number))
     told = Told()
-    done = train_here(workshop, 3, start=start, told=told)
+    with pytest.raises(
+        CvlError, match=r"32 of 40 records have pictures that cannot be read, such as .*\.jpg: "
+    ) as caught:
+        train_here(workshop, 3, start=start)
+    assert "--set max_skipped=SHARE" in str(caught.value.hint)
+    done = train_here(workshop, 3, "max_skipped=0.8", start=start, told=told)
     assert done.damaged == len(pictures)
     assert len(told.steps) == 5
     # Of a batch in which nothing is left nothing is learnt.
@@ -179,13 +183,12 @@ def own(workshop: Workshop) -> Workshop:
     return workshop
 
 
-def test_a_data_set_of_ones_own_joins_stage_3_by_six_lines(own: Workshop, journey: Workshop, tmp_path: Path) -> None:
-    shutil.copytree(folder_of(journey, "tiny", 2).path, folder_of(own, "tiny", 2).path)
+def test_a_data_set_of_ones_own_joins_stage_3_by_six_lines(own: Workshop, typed: Typed) -> None:
+    start = start_of(own)
     page(own.picture(6))
-    cvl = command_line(own, tmp_path)
-    done = cvl("train", "--stage", "3", "--model", "tiny", "--json")
+    done = typed(own, "train", "--stage", "3", "--model", "tiny", "--from", start, "--json")
     assert done.code == 0, done.stderr
-    briefing, *steps, trained = [line for line in done.lines if "note" not in line]
+    briefing, *steps, trained = done.lines
     assert briefing["briefing"]["data"] == [
         {"name": "tiny", "records": 40, "pictures": 32, "skipped": {}, "remarks": {}},
         {"name": "mine", "records": 3, "pictures": 2, "skipped": {"missing image": 1}, "remarks": {}},

@@ -76,9 +76,64 @@ def test_a_folder_of_another_name_is_left_alone(folder: StageFolder) -> None:
     assert (folder.path / "checkpoint-best").is_dir()
 
 
-def test_clearing_what_is_not_there_is_no_error(folder: StageFolder) -> None:
-    folder.clear()
+def done(folder: StageFolder, what: str) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.provenance.write_text(what)
+
+
+def test_a_restart_removes_what_was_there_once_it_has_begun_well(folder: StageFolder) -> None:
+    done(folder, "old")
+    with folder.anew():
+        assert not folder.path.exists()
+        folder.path.mkdir()
     assert not folder.is_done
+    assert [path.name for path in folder.path.parent.iterdir()] == ["stage2"]
+
+
+def test_a_restart_that_fails_puts_back_what_was_there(folder: StageFolder) -> None:
+    done(folder, "old")
+    with pytest.raises(ValueError, match="a mistake"), folder.anew():
+        done(folder, "half")
+        raise ValueError("a mistake")
+    assert folder.provenance.read_text() == "old"
+
+
+def test_a_restart_that_was_killed_is_undone_by_the_next_run(folder: StageFolder) -> None:
+    done(folder, "old")
+    folder.path.rename(folder.path.with_name(".stage2.before"))
+    done(folder, "half")
+    with folder.held():
+        assert folder.provenance.read_text() == "old"
+
+
+def test_a_restart_of_what_is_not_there_is_no_error(folder: StageFolder) -> None:
+    with folder.anew():
+        folder.path.mkdir(parents=True)
+    assert not folder.is_done
+
+
+def test_the_trained_model_appears_when_all_of_it_is_written(folder: StageFolder) -> None:
+    folder.path.mkdir(parents=True)
+    (folder.path / "model.safetensors").write_text("old")
+    with folder.finished() as unfinished:
+        for name in ("config.json", "model.safetensors", "tokenizer.model"):
+            (unfinished / name).write_text("new")
+        assert (folder.path / "model.safetensors").read_text() == "old"
+        assert not (folder.path / "config.json").exists()
+    assert {path.name: path.read_text() for path in folder.path.iterdir()} == {
+        "config.json": "new",
+        "model.safetensors": "new",
+        "tokenizer.model": "new",
+    }
+
+
+def test_what_was_half_written_is_of_no_matter(folder: StageFolder) -> None:
+    with pytest.raises(ValueError, match="a mistake"), folder.finished() as unfinished:
+        (unfinished / "model.safetensors").write_text("half")
+        raise ValueError("a mistake")
+    with folder.finished() as unfinished:
+        (unfinished / "config.json").write_text("new")
+    assert [path.name for path in folder.path.iterdir()] == ["config.json"]
 
 
 def test_one_run_holds_the_folder_and_then_another(folder: StageFolder) -> None:

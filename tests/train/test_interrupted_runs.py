@@ -12,6 +12,7 @@ import pytest
 from bench import (
     EPOCHS,
     STEPS,
+    WORKER,
     Told,
     changed,
     command_line,
@@ -34,12 +35,14 @@ from cvl.errors import Cancelled, UsageError
 from cvl.train.folder import StageFolder
 
 LONG = (EPOCHS, "save_every=2")
+UNFINISHED = f"unfinished-{WORKER}"
 
 
 @pytest.fixture(scope="session")
-def whole(journey: Workshop) -> dict[str, Tensor]:
+def whole(journey: Workshop, shared: Path) -> dict[str, Tensor]:
     """The weights of a stage 1 of ten steps that nobody stopped."""
-    done = train_here(journey, 1, EPOCHS, name="whole", restart=True)
+    with FileLock(shared / "whole.lock"):
+        done = train_here(journey, 1, EPOCHS, name="whole")
     return weights(done.folder)
 
 
@@ -169,51 +172,49 @@ def test_settings_that_change_no_number_may_change(journey: Workshop, whole: dic
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("learning_rate=2e-3", "another learning_rate: 0.001 there, 0.002 now"),
-        ("seed=1", "another seed: 42 there, 1 now"),
-        ("batch_size=4", "another batch_size: 8 there, 4 now"),
-        ("train=+lm_head", "another train: "),
-        ("epochs=3", "another epochs: 2 there, 3 now"),
-        ("projector_learning_rate=1e-4", "another projector_learning_rate: None there, 0.0001 now"),
+        ("learning_rate=2e-3", "learning_rate 0.001, not 0.002"),
+        ("seed=1", "seed 42, not 1"),
+        ("batch_size=4", "batch_size 8, not 4"),
+        ("train=+lm_head", "train ['vision_tower.stage5', 'projector'], not "),
+        ("epochs=3", "epochs 2, not 3"),
+        ("projector_learning_rate=1e-4", "projector_learning_rate None, not 0.0001"),
     ],
 )
 def test_another_setting_is_another_run(unfinished: Workshop, change: str, told: str) -> None:
-    before = sorted(folder_of(unfinished, "unfinished", 1).path.iterdir())
+    before = sorted(folder_of(unfinished, UNFINISHED, 1).path.iterdir())
     with pytest.raises(UsageError) as caught:
-        go_on(unfinished, "unfinished", change)
-    assert f"{folder_of(unfinished, 'unfinished', 1).path} holds an unfinished run with {told}" in str(caught.value)
+        go_on(unfinished, UNFINISHED, change)
+    assert f"stage 1 of {UNFINISHED} is unfinished, and was begun with {told}" in str(caught.value)
     assert "--restart" in str(caught.value.hint)
     # It can still go on as it was.
-    assert sorted(folder_of(unfinished, "unfinished", 1).path.iterdir()) == before
+    assert sorted(folder_of(unfinished, UNFINISHED, 1).path.iterdir()) == before
 
 
 @pytest.fixture(scope="session")
-def unfinished(journey: Workshop, shared: Path) -> Workshop:
-    """The tree with a run called `unfinished`. To be left as it is."""
-    with FileLock(shared / "unfinished.lock"):
-        if not folder_of(journey, "unfinished", 1).path.exists():
-            begin(journey, "unfinished")
+def unfinished(journey: Workshop) -> Workshop:
+    """The tree with a run called `UNFINISHED`. To be left as it is."""
+    begin(journey, UNFINISHED)
     return journey
 
 
 def test_another_start_is_another_run(unfinished: Workshop) -> None:
     start = folder_of(unfinished, "tiny", 3).path
-    with pytest.raises(UsageError, match=r"another start: vicuna-7b-v1.5 and .* there, the checkpoint at"):
-        train_here(unfinished, 1, *LONG, name="unfinished", start=start)
+    with pytest.raises(UsageError, match=r"begun with start vicuna-7b-v1.5 and .*, not the checkpoint at"):
+        train_here(unfinished, 1, *LONG, name=UNFINISHED, start=start)
 
 
 def test_other_data_is_another_run(workshop: Workshop) -> None:
     begin(workshop, "mine")
     workshop.picture(1).unlink()
-    with pytest.raises(UsageError, match=r"another records: \{'tiny': 40\} there, \{'tiny': 39\} now"):
+    with pytest.raises(UsageError, match="begun with 40 records of tiny; now there are 39"):
         go_on(workshop, "mine")
 
 
 def test_another_number_of_processes_is_refused_once_with_2(unfinished: Workshop, tmp_path: Path) -> None:
-    line = "train --stage 1 --model tiny --name unfinished --processes 2 --set epochs=2"
+    line = f"train --stage 1 --model tiny --name {UNFINISHED} --processes 2 --set epochs=2"
     done = command_line(unfinished, tmp_path)(*line.split())
     assert (done.code, done.stdout) == (2, "")
-    assert done.stderr.count("another processes: 1 there, 2 now") == 1
+    assert done.stderr.count("begun with processes 1, not 2") == 1
     assert done.stderr.count("add --restart to forget it") == 1
 
 
@@ -239,8 +240,8 @@ def test_start_weights_of_a_run_without_any_checkpoint_are_put_together_anew(jou
 
 
 def test_two_runs_do_not_train_in_one_folder(unfinished: Workshop) -> None:
-    with folder_of(unfinished, "unfinished", 1).held(), pytest.raises(UsageError, match="another cvl is training in"):
-        go_on(unfinished, "unfinished")
+    with folder_of(unfinished, UNFINISHED, 1).held(), pytest.raises(UsageError, match="another cvl is training in"):
+        go_on(unfinished, UNFINISHED)
 
 
 @pytest.mark.parametrize(("zero", "processes"), [("none", 1), ("zero2", 1), ("zero3", 2)])

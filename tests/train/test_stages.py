@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench import Told, changed, command_line, folder_of, logged, losses, train_here, weights
+from bench import changed, command_line, folder_of, logged, losses, train_here, weights
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from workshop import RECORDS, Workshop
 
+from cvl.errors import UsageError
 from cvl.manifest import load_catalog, override
 from cvl.root import Root
 from cvl.train.checkpoint.start import assemble_start
@@ -79,16 +80,21 @@ def test_the_published_stage_1_changes_the_head_as_well(journey: Workshop, start
     assert changed(start, weights(done.folder)) == like(start, FIFTH, PROJECTOR, HEAD)
 
 
-def test_what_rests_stays_bit_for_bit_in_bf16_too(journey: Workshop) -> None:
-    told = Told()
-    done = train_here(journey, 3, "precision=bf16", name="half", start=folder_of(journey, "tiny", 2).path, told=told)
+def test_what_rests_stays_bit_for_bit_in_bf16_too(journey: Workshop, tmp_path: Path) -> None:
+    start = str(folder_of(journey, "tiny", 2).path)
+    line = "train --stage 3 --model tiny --name half --restart --set precision=bf16 --set deepspeed=zero2 --from"
+    done = command_line(journey, tmp_path)(*line.split(), start)
+    assert done.code == 0, done.stderr
     before = {name: tensor.bfloat16() for name, tensor in weights(folder_of(journey, "tiny", 2).path).items()}
-    after = weights(done.folder)
+    after = weights(folder_of(journey, "half", 3).path)
     assert {tensor.dtype for tensor in after.values()} == {torch.bfloat16}
-    different = changed(before, after)
-    assert different
-    assert different <= like(before, PROJECTOR, WORDS)
-    assert told.brief.precision == "bf16"
+    assert changed(before, after) == like(before, PROJECTOR, WORDS)
+
+
+def test_bf16_alone_would_round_steps_away_and_is_refused(journey: Workshop) -> None:
+    with pytest.raises(UsageError, match="bf16 without ZeRO") as caught:
+        train_here(journey, 1, "precision=bf16", name="coarse")
+    assert "--set deepspeed=zero2" in str(caught.value.hint)
 
 
 def test_the_loss_falls(journey: Workshop) -> None:
@@ -142,7 +148,7 @@ def test_provenance_names_everything_that_made_the_numbers(journey: Workshop) ->
     stage = folder_of(journey, "tiny", 2)
     told = json.loads(stage.provenance.read_text())
     assert (told["stage"], told["model"], told["command"]) == (2, "tiny", "cvl train --stage 2 --model tiny")
-    assert told["start"] == f"stage 1 of tiny: {folder_of(journey, 'tiny', 1).path}"
+    assert told["start"] == "stage 1 of tiny"
     assert told["settings"]["learning_rate"] == 1e-3
     assert told["settings"]["seed"] == 42
     assert told["learning_rates"] == {"vision_tower.": 1e-3, "projector.": 1e-3, "language_model.": 1e-3}
@@ -163,14 +169,22 @@ def test_provenance_knows_the_lock_where_there_is_one(journey: Workshop) -> None
     journey.root.lock.unlink()
 
 
-def test_a_done_stage_is_not_trained_again(journey: Workshop, tmp_path: Path) -> None:
+def test_a_done_stage_is_not_trained_again(journey: Workshop) -> None:
     stage = folder_of(journey, "tiny", 2)
     before = stage.provenance.stat()
-    done = command_line(journey, tmp_path)("train", "--stage", "2", "--model", "tiny")
-    assert (done.code, done.stdout) == (0, f"trained already: {stage.path}\n")
-    assert stage.provenance.stat() == before
     again = train_here(journey, 2)
     assert (again.already, again.steps, again.loss, again.damaged) == (True, 0, None, 0)
+    assert stage.provenance.stat() == before
+
+
+def test_a_done_stage_is_not_taken_for_another(journey: Workshop) -> None:
+    with pytest.raises(
+        UsageError, match=r"stage 2 of tiny is trained already, with learning_rate 0\.001, not 0\.01"
+    ) as caught:
+        train_here(journey, 2, "learning_rate=1e-2")
+    assert "--name NEW" in str(caught.value.hint)
+    with pytest.raises(UsageError, match="trained already, with start stage 1 of tiny, not the checkpoint at"):
+        train_here(journey, 2, start=folder_of(journey, "tiny", 1).path)
 
 
 def test_restart_forgets_a_done_stage(journey: Workshop) -> None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from bench import PATIENCE, changed, command_line, folder_of, losses, weights
+from bench import PATIENCE, Typed, changed, command_line, folder_of, losses, weights
 from PIL import Image
-from support import Cvl, Done
+from support import Cvl
 from workshop import GOLDEN, Workshop
 
-from cvl import cli
 from cvl.demo.internet import Internet
 from cvl.train.checkpoint.published import open_published
 
@@ -33,29 +29,6 @@ def find_spec(name, path=None, target=None):
     return None if name.partition(".")[0] in {names} else found(name, path, target)
 PathFinder.find_spec = find_spec
 """
-
-Typed = Callable[..., Done]
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Typed]:
-    """Runs `cvl ARGUMENTS` on a tree in this process, which has torch already."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(shop: Workshop, *arguments: str | Path, stdin: str = "") -> Done:
-        monkeypatch.setenv("CVL_ROOT", str(shop.root.path))
-        monkeypatch.setenv("CVL_MANIFESTS", str(shop.manifests))
-        monkeypatch.setattr(sys, "argv", ["cvl", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        assert isinstance(caught.value.code, int)
-        return Done(caught.value.code, *capsys.readouterr())
-
-    yield run
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +87,7 @@ def test_deepspeed_is_needed_only_for_zero(workshop: Workshop, tmp_path: Path) -
         ("--stage 1 --model tiny --name .", "`.` is no name for a run", "the name of a folder"),
         ("--stage 1 --model tiny --processes 3", "a global batch of 8 cannot be shared out", "use 2 or 4 processes"),
         ("--stage 1 --model tiny --hostfile nowhere", "there is no hostfile at nowhere", "HOST slots=GPUS"),
-        ("--stage 2 --model tiny", "stage 1 of tiny is not trained", "cvl train --stage 1 --model tiny,"),
+        ("--stage 2 --model tiny", "stage 1 of tiny is not trained", "cvl train --stage 1 --model tiny\n"),
         ("--stage 3 --model tiny --from nowhere", "there is no checkpoint at nowhere", "ORGANISATION/NAME"),
         ("--stage 1", "the start weights of 7b-768 are not here", None),
     ],
@@ -174,6 +147,11 @@ def test_a_run_tells_scripts_everything_in_lines_of_json(typed: Typed, workshop:
     assert trained == {"folder": folder, "steps": 5, "loss": steps[-1]["loss"], "damaged": 0, "already": False}
     again = typed(workshop, "train", "--stage", "1", "--model", "tiny", "--name", "mine", "--json")
     assert again.json == {"folder": folder, "steps": 0, "loss": None, "damaged": 0, "already": True}
+
+
+def test_a_done_stage_is_not_trained_again(typed: Typed, journey: Workshop) -> None:
+    done = typed(journey, "train", "--stage", "2", "--model", "tiny")
+    assert (done.code, done.stdout) == (0, f"trained already: {folder_of(journey, 'tiny', 2).path}\n")
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_1(typed: Typed, workshop: Workshop) -> None:
@@ -305,7 +283,9 @@ def test_stage_3_starts_from_a_published_checkpoint_of_the_hub(workshop: Worksho
         done = cvl("train", "--stage", "3", "--model", "tiny", "--from", "ConvLLaVA/Pretrain", "--json")
     assert done.code == 0, done.stderr
     briefing = next(line for line in done.lines if "briefing" in line)["briefing"]
-    assert (briefing["start"], briefing["notes"]) == ("the published checkpoint ConvLLaVA/Pretrain", [])
+    assert briefing["start"] == "the published checkpoint ConvLLaVA/Pretrain"
+    # The tower is where the config says, so there is nothing to mend.
+    assert [note for note in briefing["notes"] if "pixels" not in note] == []
     before = {piece.name: piece.tensor() for piece in open_published(PUBLISHED).source.pieces}
     moved = changed(before, weights(folder_of(workshop, "tiny", 3).path))
     assert moved == {name for name in before if name.startswith(("projector.", "language_model."))}

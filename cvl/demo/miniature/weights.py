@@ -37,9 +37,9 @@ LAYER_SCALE = 0.5
 class LlmSize:
     """A Llama's sizes."""
 
-    hidden: int = 64
-    intermediate: int = 128
-    layers: int = 2
+    hidden: int = 128
+    intermediate: int = 256
+    layers: int = 3
     heads: int = 4
     vocabulary: int = PIECES
 
@@ -58,20 +58,24 @@ MINIATURE_LLM = LlmSize()
 MINIATURE_ENCODER = EncoderSize()
 
 
-def publish_weights(site: Publisher, llm: LlmSize = MINIATURE_LLM, encoder: EncoderSize = MINIATURE_ENCODER) -> None:
-    """Both models as hub repositories: configuration, one safetensors file, and what goes with words or pictures."""
-    _publish(site, LLM_URL, llm_config(llm), llm_shapes(llm))
-    _publish(site, ENCODER_URL, encoder_config(encoder), encoder_shapes(encoder))
-    generation = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    site.file(f"{LLM_URL}/generation_config.json", _json(generation))
+def publish_weights(site: Publisher, trained_encoder: bytes | None = None) -> None:
+    """Both models as hub repositories: configuration, one safetensors file, and what goes with words or pictures.
+
+    Args:
+        trained_encoder: a safetensors file of the encoder, to be published in place of a drawn one.
+    """
+    llm, encoder = MINIATURE_LLM, MINIATURE_ENCODER
+    site.file(f"{LLM_URL}/config.json", _json(llm_config(llm)))
+    site.file(f"{LLM_URL}/generation_config.json", _json({"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}))
+    site.file(f"{LLM_URL}/model.safetensors", _drawn(llm_shapes(llm)))
     publish_tokenizer(site, LLM_URL)
+    site.file(f"{ENCODER_URL}/config.json", _json(encoder_config(encoder)))
     site.file(f"{ENCODER_URL}/preprocessor_config.json", _json(preprocessor_config(encoder)))
+    site.file(f"{ENCODER_URL}/model.safetensors", trained_encoder or _drawn(encoder_shapes(encoder)))
 
 
-def _publish(site: Publisher, url: str, config: dict[str, object], shapes: Shapes) -> None:
-    site.file(f"{url}/config.json", _json(config))
-    tensors = {name: draw_tensor(name, shape) for name, shape in shapes.items()}
-    site.file(f"{url}/model.safetensors", save(tensors, metadata={"format": "pt"}))
+def _drawn(shapes: Shapes) -> bytes:
+    return save({name: draw_tensor(name, shape) for name, shape in shapes.items()}, metadata={"format": "pt"})
 
 
 def _json(value: dict[str, object] | dict[str, int]) -> bytes:

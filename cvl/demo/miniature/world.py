@@ -6,8 +6,9 @@ holds the facts, and the version and scale that it was built with.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -18,7 +19,7 @@ from cvl.demo.miniature.sources.catalog import publish_sources
 from cvl.demo.miniature.sources.sizes import Sizes
 from cvl.errors import UsageError
 
-VERSION = 2
+VERSION = 3
 """Goes up with every change of what is built: folders of another version are built again."""
 
 STAMP = "world.json"
@@ -59,29 +60,34 @@ class World:
 
 @dataclass(frozen=True)
 class Build:
-    """What decides on a world's bytes: the version of this code, and the scale."""
+    """What decides on a world's bytes: the version of this code, the scale, and the digest of a trained encoder."""
 
     version: int
     scale: float
+    encoder: str = ""
 
 
 @dataclass(frozen=True)
 class Stamp(Build):
     """What `world.json` holds."""
 
-    facts: Facts
+    facts: Facts = field(kw_only=True)
 
 
-def build_world(folder: Path, *, scale: float = 1.0) -> World:
+def build_world(folder: Path, *, scale: float = 1.0, encoder: Path | None = None) -> World:
     """The miniature internet in `folder`, built unless it is there already in this version and scale.
 
-    Two builds give the same bytes. `scale` multiplies the numbers of pictures and records; there are always 51 SAM
-    shards and 10 ALLaVA chunks.
+    Two builds give the same bytes.
+
+    Args:
+        scale: multiplies the numbers of pictures and records; there are always 51 SAM shards and 10 ALLaVA chunks.
+        encoder: the file of `cvl.demo.pretraining`, which is then published in place of drawn start weights.
 
     Raises:
         UsageError: the folder holds something else.
     """
-    wanted = Build(VERSION, scale)
+    trained = encoder.read_bytes() if encoder is not None else None
+    wanted = Build(VERSION, scale, hashlib.sha256(trained).hexdigest() if trained is not None else "")
     if _stamped(folder) == wanted:
         return World(folder, _facts(folder))
     if _stamped(folder) is None and folder.exists() and any(folder.iterdir()):
@@ -91,16 +97,16 @@ def build_world(folder: Path, *, scale: float = 1.0) -> World:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        _write(Path(scratch, "new"), wanted)
+        _write(Path(scratch, "new"), wanted, trained)
         _put_in_place(Path(scratch), folder, wanted)
     return World(folder, _facts(folder))
 
 
-def _write(folder: Path, wanted: Build) -> None:
+def _write(folder: Path, wanted: Build, encoder: bytes | None) -> None:
     folder.mkdir()
     site = Publisher(folder)
-    publish_sources(site, Sizes.scaled(wanted.scale))
-    stamp = Stamp(wanted.version, wanted.scale, site.facts)
+    publish_sources(site, Sizes.scaled(wanted.scale), encoder)
+    stamp = Stamp(wanted.version, wanted.scale, wanted.encoder, facts=site.facts)
     (folder / STAMP).write_bytes(msgspec.json.format(msgspec.json.encode(stamp)))
 
 

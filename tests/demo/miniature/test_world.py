@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 import zipfile
 from contextlib import suppress
@@ -10,6 +11,7 @@ import pytest
 
 from cvl.demo.miniature import world as module
 from cvl.demo.miniature.facts import FileFacts
+from cvl.demo.miniature.weights import ENCODER_URL
 from cvl.demo.miniature.world import STAMP, World, build_world
 from cvl.errors import UsageError
 
@@ -68,6 +70,28 @@ def test_another_scale_or_version_is_built_anew(tmp_path: Path, change: str, mon
     assert names_in(tmp_path) == ["world"]
 
 
+def test_a_trained_encoder_takes_the_drawn_ones_place(tmp_path: Path) -> None:
+    trained, folder = tmp_path / "encoder.safetensors", tmp_path / "world"
+    trained.write_bytes(b"trained")
+    url = f"{ENCODER_URL}/model.safetensors"
+    drawn = build_world(folder, scale=0.01)
+    assert drawn.path(url).read_bytes() != b"trained"
+    world = build_world(folder, scale=0.01, encoder=trained)
+    assert world.path(url).read_bytes() == b"trained"
+    assert {facts.url for facts in world.facts.files if facts != drawn.file(facts.url)} == {url}
+    before = (folder / STAMP).stat()
+    assert build_world(folder, scale=0.01, encoder=trained) == world
+    assert (folder / STAMP).stat() == before
+
+
+def test_a_folder_of_a_version_that_knew_no_trained_encoder_is_built_anew(tmp_path: Path) -> None:
+    world = build_world(tmp_path, scale=0.01)
+    stamp = json.loads((tmp_path / STAMP).read_bytes())
+    (tmp_path / STAMP).write_text(json.dumps({"version": 1, "scale": 0.01, "facts": stamp["facts"]}))
+    assert build_world(tmp_path, scale=0.01) == world
+    assert json.loads((tmp_path / STAMP).read_bytes()) == stamp
+
+
 @pytest.mark.parametrize("stamp", [None, b"{", b'{"other": "json"}'])
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, stamp: bytes | None) -> None:
     (tmp_path / "mine.txt").write_text("mine")
@@ -96,11 +120,11 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_a_world_that_another_process_finished_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, write = tmp_path / "world", module._write
 
-    def slow(new: Path, wanted: module.Build) -> None:
+    def slow(new: Path, wanted: module.Build, encoder: bytes | None) -> None:
         monkeypatch.undo()
         build_world(folder, scale=0.01)
         (folder / "of the other").touch()
-        write(new, wanted)
+        write(new, wanted, encoder)
 
     monkeypatch.setattr(module, "_write", slow)
     build_world(folder, scale=0.01)

@@ -48,12 +48,12 @@ def pictures(sizes: Sizes) -> Pictures:
     )
 
 
-def publish_sources(site: Publisher, sizes: Sizes) -> None:
-    """Publishes every source, and the start weights."""
+def publish_sources(site: Publisher, sizes: Sizes, encoder: bytes | None = None) -> None:
+    """Publishes every source, and the start weights; `encoder` is the file of a trained one's."""
     every = pictures(sizes)
     _publish_images(site, every)
     _publish_instructions(site, every, sizes.instruct)
-    publish_weights(site)
+    publish_weights(site, encoder)
 
 
 def _publish_images(site: Publisher, every: Pictures) -> None:

@@ -68,11 +68,11 @@ def _coco(photo: Photo, rng: Random) -> list[Exchange]:
     kind = rng.choices(("conversation", "detail", "short", "choice", "box"), (24, 20, 25, 18, 13))[0]
     match kind:
         case "conversation":
-            return [turn.full for turn in asked(photo.scene, rng, 3)]
+            return [turn.full for turn in asked(photo.scene, rng, 5)]
         case "detail":
             return [described(photo.scene, rng)]
         case "short":
-            return [turn.short for turn in asked(photo.scene, rng, 5)]
+            return [turn.short for turn in asked(photo.scene, rng, 8)]
         case "choice":
             return [choice(photo.scene, rng)]
     return [grounding(photo.scene, figure) for figure in photo.scene.figures]
@@ -87,7 +87,7 @@ def _ocr_vqa(photo: Photo, rng: Random) -> list[Exchange]:
 
 
 def _gqa(photo: Photo, rng: Random) -> list[Exchange]:
-    turns = [*some(relations(photo.scene), rng, 2), *asked(photo.scene, rng, 3)]
+    turns = [*some(relations(photo.scene), rng, 2), *asked(photo.scene, rng, 6)]
     return [turn.short for turn in dict.fromkeys(turns)]
 
 

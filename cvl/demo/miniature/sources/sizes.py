@@ -30,7 +30,7 @@ class Sizes:
     vg_part1: int = 210
     vg_part2: int = 170
     vflan: int = 300
-    instruct: int = 2660
+    instruct: int = 5320
 
     @classmethod
     def scaled(cls, scale: float) -> Sizes:
