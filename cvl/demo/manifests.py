@@ -28,7 +28,7 @@ RESOLUTION = 128
 FIFTH_STAGE = {"blocks": 1, "width": 256}
 
 LEARNING_RATE = 1e-3
-EPOCHS = {1: 1, 2: 5, 3: 2}
+EPOCHS = {1: 1, 2: 4, 3: 1}
 BATCH_SIZES = {1: 32, 2: 16, 3: 16}
 MAX_LENGTH = 256
 _REVISION = re.compile(r"(?<=\w)@[\w.-]+(?=/)")

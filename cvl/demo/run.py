@@ -14,6 +14,7 @@ from pathlib import Path
 from cvl.demo.internet import Internet
 from cvl.demo.manifests import MODEL, write_manifests
 from cvl.demo.miniature import build_world
+from cvl.demo.miniature.world import check_place
 from cvl.demo.questions import Question, draw_questions
 from cvl.errors import EXIT_DONE, EXIT_FAILED
 from cvl.output.screen import Screen
@@ -66,6 +67,7 @@ def run_demo(folder: Path, journey: Journey) -> int:
         UsageError: `folder/internet` holds something else.
     """
     screen = Screen(record=journey.record is not None, stderr=journey.as_json)
+    check_place(folder / "internet")
     screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
     encoder = _encoder(screen, folder / "encoder.safetensors") if journey.seeds else None
     world = build_world(folder / "internet", encoder=encoder)

@@ -26,9 +26,9 @@ _SHARED_MEMORY_KERNEL = "deepspeed_shm_comm"
 def company(rank: Rank, scripts: Scripts) -> Iterator[None]:
     """Joins this process to the others of the run, and leaves them at the end.
 
-    A process alone joins nobody, unless ZeRO wants company even then.
+    A process alone joins nobody, unless ZeRO wants company even then, or there are GPUs: the Trainer would take them all.
     """
-    if rank.processes > 1 or scripts.deepspeed != "none":
+    if rank.processes > 1 or scripts.deepspeed != "none" or torch.cuda.is_available():
         adopt(rank)
         _join(rank, zero=scripts.deepspeed != "none")
     try:

@@ -6,6 +6,7 @@ told its rank by the environment, see `cvl.train.ranks`.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import shutil
@@ -22,6 +23,8 @@ from cvl.errors import EXIT_CANCELLED, EXIT_FAILED, Cancelled, CvlError, UsageEr
 from cvl.train.ranks import ALONE, variables
 
 _LOOK_EVERY = 0.1
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 _GRACE = 30.0
 """Seconds that the others have to end by themselves once a process has failed."""
 
@@ -112,7 +115,13 @@ def _start(arguments: Sequence[str], environment: dict[str, str], unheard: IO[by
         stderr=None if leads else unheard,
         # A terminal tells all processes of a session to stop, and we tell them too: they are to hear it once.
         start_new_session=True,
+        preexec_fn=_outlive_nobody,
     )
+
+
+def _outlive_nobody() -> None:
+    """Lets a process be told to stop when the one that started it is gone, however that ended."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _to_the_end(ranks: Sequence[Process]) -> int:

@@ -10,7 +10,10 @@ import pytest
 from filelock import FileLock
 from support import Cvl, Trace, traces
 
-from cvl.demo.run import COMMANDS
+from cvl.demo.exam import sit_exam
+from cvl.demo.questions import draw_questions
+from cvl.demo.run import DATA, training
+from cvl.root import Root
 
 NOTES = {"ShareGPT4V/data/.cvl/verify.json", "ShareGPT4V/data/.cvl/skiplist.json", "ShareGPT4V/sam-links.txt"}
 """What every run writes anew: two results of verification, and a list of links whose time is counted from now."""
@@ -40,7 +43,7 @@ def first(shared: Path) -> Path:
     with FileLock(shared / "demo.lock"):
         if not (folder / "shown.txt").exists():
             folder.mkdir()
-            done = Cvl(folder, {})("demo", "d")
+            done = Cvl(folder, {})("demo", "d", "--seeds", "0")
             assert done.code == 0, done.stderr
             (folder / "shown.txt").write_text(done.stdout)
     return folder
@@ -64,7 +67,7 @@ def changed(before: dict[str, Trace], folder: Path) -> set[str]:
 
 def test_the_demo_walks_the_whole_journey(first: Path) -> None:
     shown = (first / "shown.txt").read_text()
-    for command in COMMANDS:
+    for command in DATA:
         assert f"\n$ {command}\n" in shown
     assert "\n0 images missing, 0 problems\n" in shown
     for stage in (1, 2, 3):
@@ -74,7 +77,7 @@ def test_the_demo_walks_the_whole_journey(first: Path) -> None:
 
 def test_a_second_walk_moves_and_rewrites_nothing_and_can_be_kept_as_a_picture(walked: Path, demo: Cvl) -> None:
     before = traces(walked)
-    again = demo("demo", "d", "--record", "pictures/walk.svg")
+    again = demo("demo", "d", "--seeds", "0", "--record", "pictures/walk.svg")
     assert again.code == 0
     fetches = [line for line in again.stdout.splitlines() if "files fetched" in line]
     assert len(fetches) == 3
@@ -82,15 +85,15 @@ def test_a_second_walk_moves_and_rewrites_nothing_and_can_be_kept_as_a_picture(w
     assert changed(before, walked) == set()
 
     picture = html.unescape((demo.folder / "pictures" / "walk.svg").read_text(encoding="utf-8")).replace("\xa0", " ")
-    for line in (*COMMANDS, "0 images missing, 0 problems"):
+    for line in (*DATA, "0 images missing, 0 problems"):
         assert line in picture
 
 
 def test_the_demo_for_scripts_prints_json_alone_on_stdout(walked: Path, demo: Cvl) -> None:
     before = traces(walked)
-    done = demo("demo", "d", "--json")
+    done = demo("demo", "d", "--json", "--seeds", "0")
     assert done.code == 0
-    assert done.lines[-1]["next_command"] is None
+    assert done.lines[-1]["next_command"] == "cvl train --stage 1"
     assert "$ cvl verify-layout --json\n" in done.stderr
     assert "├── allava" in done.stderr
     assert changed(before, walked) == set()
@@ -100,7 +103,7 @@ def test_the_demo_for_scripts_prints_json_alone_on_stdout(walked: Path, demo: Cv
 def test_a_missing_package_is_told_with_the_command_that_installs_it(demo: Cvl, tmp_path: Path, name: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKED.format(name=name))
     path = f"{tmp_path}:{demo.environment['PYTHONPATH']}"
-    done = demo("demo", "d", env={"PYTHONPATH": path})
+    done = demo("demo", "d", "--seeds", "0", env={"PYTHONPATH": path})
     assert (done.code, done.stdout) == (2, "")
     assert f"the demo needs {name}, which is not installed\n\nhint: pip install 'cvl[demo]'\n" in done.stderr
     assert not (tmp_path / "d").exists()
@@ -118,7 +121,28 @@ def test_the_demo_leaves_a_folder_of_something_else_alone(demo: Cvl, tmp_path: P
 def test_the_demo_ends_with_the_code_of_the_command_that_fails(demo: Cvl, tmp_path: Path) -> None:
     (tmp_path / "d" / "ShareGPT4V").mkdir(parents=True)
     (tmp_path / "d" / "ShareGPT4V" / "cvl.lock").write_text("no lock")
-    done = demo("demo", "d", "--json")
+    done = demo("demo", "d", "--json", "--seeds", "0")
     assert done.code == 2
     assert "is not a lock file" in done.stderr
     assert done.lines == []
+
+
+def test_training_needs_torch_and_the_data_half_does_not(demo: Cvl, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCKED.format(name="torch"))
+    path = f"{tmp_path}:{demo.environment['PYTHONPATH']}"
+    done = demo("demo", "d", env={"PYTHONPATH": path})
+    assert (done.code, done.stdout) == (2, "")
+    assert "cvl demo needs torch, which is not installed\n\nhint: pip install 'cvl[demo]'\n" in done.stderr
+
+
+def test_the_miniature_trains_to_the_end_and_sits_its_exam(cvl: Cvl, complete: Root, tmp_path: Path) -> None:
+    for command in training(0, "small"):
+        done = cvl(*command.split()[1:], "--set", "epochs=1", env={"OMP_NUM_THREADS": "1"})
+        assert done.code == 0, done.stderr
+        assert "the stage says" in done.stderr  # how it differs from the document
+    questions = draw_questions(tmp_path / "unseen", 8)
+    checkpoint = complete.checkpoints / "small/stage3"
+    exam = sit_exam(checkpoint, questions)
+    assert [len(sitting.graded) for sitting in (exam.with_picture, exam.without)] == [len(questions)] * 2
+    asked = cvl("chat", checkpoint, "--image", questions[0].image, questions[0].question, "--max-new-tokens", "4")
+    assert asked.code == 0, asked.stderr

@@ -14,7 +14,7 @@ from support import Cvl
 
 from cvl.root import Root
 
-COMMANDS = ("sources", "fetch", "convert", "verify-layout", "status", "demo")
+COMMANDS = ("sources", "fetch", "convert", "verify-layout", "train", "status", "chat", "export", "demo")
 HEAVY = {"torch", "transformers", "httpx", "huggingface_hub", "gdown", "pydantic", "numpy", "PIL", "msgspec"}
 IMPORTED = """
 import sys

@@ -91,10 +91,14 @@ def test_a_restart_removes_what_was_there_once_it_has_begun_well(folder: StageFo
 
 
 def test_a_restart_that_fails_puts_back_what_was_there(folder: StageFolder) -> None:
+    def fail() -> None:
+        with folder.anew():
+            done(folder, "half")
+            raise ValueError("a mistake")
+
     done(folder, "old")
-    with pytest.raises(ValueError, match="a mistake"), folder.anew():
-        done(folder, "half")
-        raise ValueError("a mistake")
+    with pytest.raises(ValueError, match="a mistake"):
+        fail()
     assert folder.provenance.read_text() == "old"
 
 
@@ -128,9 +132,13 @@ def test_the_trained_model_appears_when_all_of_it_is_written(folder: StageFolder
 
 
 def test_what_was_half_written_is_of_no_matter(folder: StageFolder) -> None:
-    with pytest.raises(ValueError, match="a mistake"), folder.finished() as unfinished:
-        (unfinished / "model.safetensors").write_text("half")
-        raise ValueError("a mistake")
+    def fail() -> None:
+        with folder.finished() as unfinished:
+            (unfinished / "model.safetensors").write_text("half")
+            raise ValueError("a mistake")
+
+    with pytest.raises(ValueError, match="a mistake"):
+        fail()
     with folder.finished() as unfinished:
         (unfinished / "config.json").write_text("new")
     assert [path.name for path in folder.path.iterdir()] == ["config.json"]

@@ -6,7 +6,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 from bench import (
@@ -291,3 +294,26 @@ def test_two_processes_told_to_stop_save_together_and_say_so_once(zero_runs: Wor
     assert changed(weights(zero_run(zero_runs, "zero2", 2).path), weights(stage.path)) == set()
     assert [entry["step"] for entry in logged(stage)] == list(range(1, STEPS + 1))
     assert json.loads(stage.provenance.read_text())["command"] == f"cvl {' '.join(line)}"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("zero", ["none", "zero2", "zero3"])
+def test_killed_at_random_again_and_again_it_ends_with_the_same_weights(
+    zero_runs: Workshop, plain: StageFolder, tmp_path: Path, zero: str
+) -> None:
+    cvl = command_line(zero_runs, tmp_path)
+    line = ten_steps(zero_runs, zero, 1, f"soaked-{zero}")
+    stage = folder_of(zero_runs, f"soaked-{zero}", 2)
+    random = Random(zero)
+    for _ in range(12):
+        process = cvl.start(*line, "--set", "save_every=1")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=random.uniform(4, 9))
+        if process.poll() is None:
+            signal_all(process, signal.SIGKILL)
+        assert finish(process).code in (0, -signal.SIGKILL)
+    done = cvl(*line)
+    assert done.code == 0, done.stderr
+    expected = plain if zero == "none" else zero_run(zero_runs, zero, 1)
+    assert changed(weights(expected.path), weights(stage.path)) == set()
+    assert [entry["step"] for entry in logged(stage)] == list(range(1, STEPS + 1))

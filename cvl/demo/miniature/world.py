@@ -90,16 +90,21 @@ def build_world(folder: Path, *, scale: float = 1.0, encoder: Path | None = None
     wanted = Build(VERSION, scale, hashlib.sha256(trained).hexdigest() if trained is not None else "")
     if _stamped(folder) == wanted:
         return World(folder, _facts(folder))
-    if _stamped(folder) is None and folder.exists() and any(folder.iterdir()):
-        raise UsageError(
-            f"{folder} holds files that are not of a miniature world, but one is to be built there",
-            hint="name a folder that is empty or does not exist",
-        )
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         _write(Path(scratch, "new"), wanted, trained)
         _put_in_place(Path(scratch), folder, wanted)
     return World(folder, _facts(folder))
+
+
+def check_place(folder: Path) -> None:
+    """Raises UsageError if the folder holds something else than a miniature world."""
+    if _stamped(folder) is None and folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} holds files that are not of a miniature world, but one is to be built there",
+            hint="name a folder that is empty or does not exist",
+        )
 
 
 def _write(folder: Path, wanted: Build, encoder: bytes | None) -> None:
