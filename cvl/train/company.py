@@ -26,7 +26,7 @@ _SHARED_MEMORY_KERNEL = "deepspeed_shm_comm"
 def company(rank: Rank, scripts: Scripts) -> Iterator[None]:
     """Joins this process to the others of the run, and leaves them at the end.
 
-    A process alone joins nobody, unless ZeRO wants company even then, or there are GPUs: the Trainer would take them all.
+    A process alone joins nobody, unless ZeRO wants company even then, or the Trainer would take every GPU that it sees.
     """
     if rank.processes > 1 or scripts.deepspeed != "none" or torch.cuda.is_available():
         adopt(rank)
