@@ -28,7 +28,7 @@ RESOLUTION = 128
 FIFTH_STAGE = {"blocks": 1, "width": 256}
 
 LEARNING_RATE = 1e-3
-EPOCHS = {1: 1, 2: 4, 3: 1}
+EPOCHS = {1: 1, 2: 4, 3: 2}
 BATCH_SIZES = {1: 32, 2: 16, 3: 16}
 MAX_LENGTH = 256
 _REVISION = re.compile(r"(?<=\w)@[\w.-]+(?=/)")
@@ -70,7 +70,7 @@ def miniature_stage(manifest: Table, number: int) -> Table:
         "deepspeed": "none",
         "activation_checkpointing": False,
     }
-    run = {"micro_batch": BATCH_SIZES[number], "workers": 1, "log_every": 50}
+    run = {"micro_batch": BATCH_SIZES[number], "workers": 0, "log_every": 50}
     changes: Table = {"document": document, "scripts": scripts, "run": run}
     return manifest | {key: manifest.get(key, {}) | table for key, table in changes.items()}
 

@@ -18,6 +18,7 @@ from cvl.demo.miniature.world import check_place
 from cvl.demo.questions import Question, draw_questions
 from cvl.errors import EXIT_DONE, EXIT_FAILED
 from cvl.output.screen import Screen
+from cvl.parallel import cores
 from cvl.root import Root
 
 DATA = (
@@ -32,6 +33,9 @@ DATA = (
 """What a user types to fill the disk, in the order of the journey."""
 
 STAGES = (1, 2, 3)
+PROCESSES = 2
+"""Between which a training of the miniature is shared, where there are as many cores. More only wait for each other."""
+
 POINTS = 30
 """By how many points of a hundred a model has to do better with the picture than without, to have learnt to see."""
 
@@ -51,10 +55,10 @@ class Journey:
     as_json: bool = False
 
 
-def training(seed: int, name: str) -> Iterator[str]:
+def training(seed: int, name: str, processes: int = 1) -> Iterator[str]:
     """What a user types to train, from the first stage to the last."""
     for stage in STAGES:
-        yield f"cvl train --stage {stage} --model {MODEL} --name {name} --seed {seed}"
+        yield f"cvl train --stage {stage} --model {MODEL} --name {name} --seed {seed} --processes {processes}"
 
 
 def run_demo(folder: Path, journey: Journey) -> int:
@@ -108,7 +112,7 @@ def _train(shell: _Shell, folder: Path, root: Root, seeds: Sequence[int]) -> int
         checkpoint = root.checkpoints / name / f"stage{STAGES[-1]}"
         first = questions[0]
         asked = f"cvl chat {_typed(checkpoint)} --image {_typed(first.image)} {shlex.quote(first.question)}"
-        code = shell.walk([*training(seed, name), asked])
+        code = shell.walk([*training(seed, name, min(PROCESSES, cores())), asked])
         if code:
             return code
         failed |= not _examine(shell.screen, checkpoint, questions)

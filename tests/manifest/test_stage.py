@@ -87,9 +87,9 @@ def test_a_value_that_no_stage_can_have_is_refused_by_its_key(path: Path, line: 
 
 def test_a_hyperparameter_in_the_wrong_table_is_refused_with_what_that_table_has(path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
-        stage(path, STAGE + "learning_rate = 1e-3")
-    assert caught.value.key == "scripts.learning_rate"
-    assert "known here: adam_betas" in caught.value.mend
+        stage(path, STAGE + "weight_decay = 0")
+    assert caught.value.key == "scripts.weight_decay"
+    assert "known here: activation_checkpointing, adam_betas" in caught.value.mend
 
 
 @pytest.mark.parametrize(("resolution", "tokens"), [(768, 144), (1024, 256), (1536, 576), (64, 1)])
