@@ -70,7 +70,7 @@ def miniature_stage(manifest: Table, number: int) -> Table:
         "deepspeed": "none",
         "activation_checkpointing": False,
     }
-    run = {"micro_batch": BATCH_SIZES[number], "workers": 0, "log_every": 50}
+    run = {"micro_batch": BATCH_SIZES[number], "workers": 0, "log_every": 10}
     changes: Table = {"document": document, "scripts": scripts, "run": run}
     return manifest | {key: manifest.get(key, {}) | table for key, table in changes.items()}
 

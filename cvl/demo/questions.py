@@ -30,6 +30,11 @@ class Question:
     answer: str
     kind: str
 
+    @property
+    def plain(self) -> str:
+        """The question without the demand for a word or phrase."""
+        return self.question.partition("\n")[0]
+
 
 def draw_questions(folder: Path, pictures: int = PICTURES) -> tuple[Question, ...]:
     """Draws held-out pictures into `folder`, which is made, and asks about them. They are always the same ones.

@@ -111,7 +111,7 @@ def _train(shell: _Shell, folder: Path, root: Root, seeds: Sequence[int]) -> int
         name = f"{MODEL}-{seed}"
         checkpoint = root.checkpoints / name / f"stage{STAGES[-1]}"
         first = questions[0]
-        asked = f"cvl chat {_typed(checkpoint)} --image {_typed(first.image)} {shlex.quote(first.question)}"
+        asked = f"cvl chat {_typed(checkpoint)} --image {_typed(first.image)} {shlex.quote(first.plain)}"
         code = shell.walk([*training(seed, name, min(PROCESSES, cores())), asked])
         if code:
             return code

@@ -32,12 +32,12 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A sentence of ours."""
-        self._console.print(Text(text, style="italic"))
+        self._console.print(Text(text, style="italic"), soft_wrap=not self.records)
 
     def command(self, text: str) -> None:
         """A command, before it is run."""
         self._console.print()
-        self._console.print(Text.assemble(("$ ", "bold green"), (text, "bold")))
+        self._console.print(Text.assemble(("$ ", "bold green"), (text, "bold")), soft_wrap=not self.records)
 
     def output(self, text: str) -> None:
         """What a command printed, with its colours."""

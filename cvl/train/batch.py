@@ -27,11 +27,13 @@ class Batching:
         return self.processes * self.micro * self.accumulation
 
     def __str__(self) -> str:
-        return f"{self.processes} processes × {self.micro} records × {self.accumulation} steps accumulated"
+        processes = "1 process" if self.processes == 1 else f"{self.processes} processes"
+        added = f" × {self.accumulation} micro-batches added up" if self.accumulation > 1 else ""
+        return f"{processes} × {self.micro} records{added}"
 
 
 def batching(size: int, processes: int, at_most: int) -> Batching:
-    """The global batch of `size` on `processes`, with the largest micro-batch that divides it and is `at_most` so big.
+    """The global batch of `size` on `processes`, with the largest micro-batch of at most `at_most` that divides it.
 
     Raises:
         UsageError: the batch cannot be shared out evenly; the hint names numbers of processes that can.

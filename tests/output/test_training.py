@@ -110,7 +110,7 @@ def test_the_briefing_counts_records_by_source_and_those_left_out_by_reason() ->
 
 def test_the_briefing_shows_the_arithmetic() -> None:
     lines = briefed(BRIEFING)
-    assert "batch: 256 records = 8 processes × 16 records × 2 steps accumulated" in lines
+    assert "batch: 256 records = 8 processes × 16 records × 2 micro-batches added up" in lines
     assert "steps: 2,598, of which 78 warm up" in lines
     rates = "learning rates: projector 2e-05, language_model 2e-05; bf16, ZeRO: zero3, on NVIDIA H200"
     assert rates in lines

@@ -43,6 +43,11 @@ def test_an_uneven_number_of_processes_is_told_which_would_do() -> None:
     assert "use 4 or 8 processes" in (caught.value.hint or "")
 
 
+def test_it_is_told_in_words() -> None:
+    assert str(Batching(1, 16, 1)) == "1 process × 16 records"
+    assert str(Batching(8, 16, 2)) == "8 processes × 16 records × 2 micro-batches added up"
+
+
 def test_more_processes_than_records_are_told_so() -> None:
     with pytest.raises(UsageError) as caught:
         batching(4, 6, 16)
