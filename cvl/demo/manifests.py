@@ -30,7 +30,11 @@ FIFTH_STAGE = {"blocks": 1, "width": 256}
 LEARNING_RATE = 1e-3
 EPOCHS = {1: 1, 2: 4, 3: 2}
 BATCH_SIZES = {1: 32, 2: 16, 3: 16}
+"""By stage. A small model learns by the number of steps: it takes small batches, and sees its little data often."""
+
 MAX_LENGTH = 256
+"""Tokens: all conversations about a picture fit, and one of sums alone is cut."""
+
 _REVISION = re.compile(r"(?<=\w)@[\w.-]+(?=/)")
 
 
@@ -62,7 +66,7 @@ def miniature_model(manifest: Table) -> Table:
 
 
 def miniature_stage(manifest: Table, number: int) -> Table:
-    """A stage's manifest with rates, batch and epochs for a small model and little data, on a CPU, in one process."""
+    """A stage's manifest with rate, batch and epochs for a small model and little data, on a CPU."""
     document = {"learning_rate": LEARNING_RATE, "batch_size": BATCH_SIZES[number], "epochs": EPOCHS[number]}
     scripts = {
         "max_length": MAX_LENGTH,

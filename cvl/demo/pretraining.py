@@ -1,8 +1,7 @@
 """The miniature encoder's pre-training: it learns to tell which figure, of which colour, is where.
 
-The real encoder comes with eyes: LAION trained it on two billion captioned pictures. The miniature's stages have less
-than that to teach it seeing from nothing, so it gets its eyes here, from scenes that no other set shows and of which
-none is held out.
+The real encoder comes with eyes: LAION trained it on two billion captioned pictures. The miniature's stages are too
+short to teach it seeing from nothing, so it gets its eyes here, from scenes of its own, none of which is held out.
 """
 
 # torch and transformers annotate few of their functions.
@@ -51,7 +50,10 @@ class Course:
     Args:
         scenes: different pictures.
         epochs: how often it sees each.
+        learning_rate: AdamW's, at its highest; it falls by a cosine.
+        warmup: the share of the steps in which it rises.
         resolution: side of the square pictures, in pixels.
+        seed: of the layer that tells, and of the order of the pictures.
     """
 
     scenes: int = 4000

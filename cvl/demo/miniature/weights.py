@@ -1,6 +1,7 @@
 """Start weights of a miniature language model and a miniature ConvNeXt, under the names that transformers gives them.
 
 They are random, but drawn so that signals keep their size from layer to layer: a model that starts from them learns.
+For the encoder of the demo they are only where its pre-training (`cvl.demo.pretraining`) begins.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import accumulate
@@ -72,11 +72,6 @@ class Part:
         """How many of the records name a picture; the others are text-only."""
         return int(np.count_nonzero(self.index.has_image[self.numbers]))
 
-    @property
-    def text_only(self) -> int:
-        """How many of the records name no picture."""
-        return len(self) - self.pictures
-
     def lengths(self) -> NDArray[np.int64]:
         """The words of each record, negative for text-only ones.
 
@@ -110,11 +105,6 @@ class Mix:
         """How many records of all parts are left out, by reason."""
         return sum((Counter(part.skipped) for part in self.parts), Counter())
 
-    @property
-    def remarks(self) -> Mapping[str, int]:
-        """How many records of all parts are kept although something is odd about them, by what it is."""
-        return sum((Counter(part.remarks) for part in self.parts), Counter())
-
     def locate(self, number: int) -> tuple[Part, int]:
         """The part that record `number` of the mix belongs to, and its number in the instruction file.
 
@@ -137,24 +127,24 @@ def read_mix(
     root: Root,
     stage: int,
     *,
-    names: Sequence[str] | None = None,
     bad_records: BadRecords = "mend",
     progress: Reporter = silent,
 ) -> Mix:
     """The records that `stage` trains on: those of its instruction files that can be read and are not on the skip list.
 
     Args:
-        names: instruction files in place of those that the stage's manifest names. What joins the stage is added.
         progress: is told of indexes that have to be built first.
 
     Raises:
-        UsageError: there is no such stage or instruction file, or the skip list speaks of another version of one.
+        UsageError: there is no such stage, or the skip list speaks of another version of one.
         AnnotationError: an instruction file is absent or broken, or has bad records where these are to be errors.
         DiskError: an index cannot be written.
     """
     skiplist = read_skiplist(root.skiplist)
     parts, unverified = [], []
-    for annotation in _annotations(catalog, stage, names):
+    if stage not in catalog.stages:
+        raise UsageError(f"there is no stage {stage}", hint="stages are 1, 2 and 3")
+    for annotation in catalog.stage_annotations(stage):
         index = _index(catalog, root, annotation, progress)
         entry = skiplist.get(annotation.name)
         if entry is not None and not entry.speaks_of(index):
@@ -167,20 +157,6 @@ def read_mix(
         if entry is None and part.pictures:
             unverified.append(annotation.name)
     return Mix(tuple(parts), tuple(unverified))
-
-
-def _annotations(catalog: Catalog, stage: int, names: Sequence[str] | None) -> tuple[Annotation, ...]:
-    if stage not in catalog.stages:
-        raise UsageError(f"there is no stage {stage}", hint="stages are 1, 2 and 3")
-    shipped = catalog.stage_annotations(stage)
-    if names is None:
-        return shipped
-    for name in names:
-        if name not in catalog.annotations:
-            hint = f"there are: {', '.join(catalog.annotations)}"
-            raise UsageError(f"no source has an instruction file called `{name}`", hint=hint)
-    joined = [entry for entry in shipped if entry.name not in {*names, *catalog.stages[stage].data}]
-    return (*(catalog.annotations[name][1] for name in names), *joined)
 
 
 def _index(catalog: Catalog, root: Root, annotation: Annotation, progress: Reporter) -> Index:

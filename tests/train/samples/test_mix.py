@@ -73,7 +73,7 @@ def test_a_number_beyond_the_mix_is_refused(own: OwnData, number: int) -> None:
 
 def test_a_mix_of_nothing_is_empty(own: OwnData) -> None:
     mix = mix_of(own)
-    assert (len(mix), mix.lengths().tolist(), mix.skipped, mix.remarks) == (0, [], {}, {})
+    assert (len(mix), mix.lengths().tolist(), mix.skipped) == (0, [], {})
 
 
 def test_records_with_a_missing_picture_are_left_out_and_counted(own: OwnData) -> None:
@@ -210,23 +210,6 @@ def test_own_data_joins_the_stage_without_being_named(own: OwnData) -> None:
     assert [(part.name, len(part)) for part in mix_of(own).parts] == [("named", 2), ("mine", 1)]
 
 
-def test_other_files_may_be_named_for_one_run(own: OwnData) -> None:
-    own.add("a", [SPOKEN])
-    own.add("b", [SPOKEN] * 2)
-    own.add("mine", [SPOKEN] * 3, joins=True)
-    for names in (["b"], ("b", "mine")):
-        assert [part.name for part in mix_of(own, names=names).parts] == ["b", "mine"]
-    assert [part.name for part in mix_of(own, names=["mine", "b", "a"]).parts] == ["mine", "b", "a"]
-
-
-def test_a_file_that_no_source_brings_is_refused_with_those_that_there_are(own: OwnData) -> None:
-    own.add("a", [SPOKEN])
-    with pytest.raises(UsageError, match="called `aa`") as caught:
-        mix_of(own, names=["aa"])
-    assert caught.value.hint is not None
-    assert "llava665k" in caught.value.hint
-
-
 def test_an_unknown_stage_is_refused(own: OwnData) -> None:
     with pytest.raises(UsageError, match="there is no stage 4"):
         read_mix(own.catalog, own.root, 4)
@@ -267,7 +250,7 @@ def test_pictures_and_text_only_records_are_told_apart(own: OwnData) -> None:
     own.add("a", [SOUND, SPOKEN, SOUND, record("gone.png", *GOOD)])
     own.verify()
     (part,) = mix_of(own).parts
-    assert (len(part), part.pictures, part.text_only) == (3, 2, 1)
+    assert (len(part), part.pictures) == (3, 2)
 
 
 def test_reasons_and_remarks_are_added_up_over_the_files(own: OwnData) -> None:
@@ -276,7 +259,7 @@ def test_reasons_and_remarks_are_added_up_over_the_files(own: OwnData) -> None:
     own.add("b", [having(Problem.NO_ANSWER)] * 2 + [having(Problem.IMAGE_LIST)])
     mix = mix_of(own)
     assert mix.skipped == {Problem.NO_ANSWER.label: 3, Problem.IMAGE_LIST.label: 1}
-    assert list(mix.remarks.values()) == [1]
+    assert [count for part in mix.parts for count in part.remarks.values()] == [1]
 
 
 def test_a_mix_arrives_whole_in_another_process(own: OwnData) -> None:
@@ -314,7 +297,7 @@ def test_a_complete_tree_is_trained_on_whole(complete: Root, catalog: Catalog, w
     for annotation, part in zip(catalog.stage_annotations(stage), mix.parts, strict=True):
         facts = world.instructions(annotation.path)
         assert len(part) == facts.records - unanswered.get(part.name, 0)
-        assert (part.name, part.text_only) == (annotation.name, facts.text_only)
+        assert (part.name, len(part) - part.pictures) == (annotation.name, facts.text_only)
         assert part.images == complete.at(annotation.image_root)
     assert mix.skipped == ({Problem.NO_ANSWER.label: 1} if stage == 2 else {})
     assert mix.unverified == ()
