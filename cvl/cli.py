@@ -52,6 +52,16 @@ def main() -> NoReturn:
     for wish in (signal.SIGINT, signal.SIGTERM):
         signal.signal(wish, _stop)
     try:
+        _run()
+    except SystemExit as end:
+        if "RANK" in os.environ and isinstance(end.code, int):
+            # Libraries of a training have threads of their own, which now and then abort a process that tidies up.
+            _leave(end.code)
+        raise
+
+
+def _run() -> NoReturn:
+    try:
         app()
     except CvlError as error:
         _fail(error)
@@ -72,6 +82,12 @@ def _fail(error: CvlError) -> NoReturn:
     print_error(error)
     if isinstance(error, Cancelled):
         # Threads that wait for a silent server would hold the process back; what they have is on the disk.
-        sys.stdout.flush()
-        os._exit(error.exit_code)
+        _leave(error.exit_code)
     sys.exit(error.exit_code)
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process at once; whatever it has to say has been said."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -33,9 +33,10 @@ def company(rank: Rank, scripts: Scripts) -> Iterator[None]:
         _join(rank, zero=scripts.deepspeed != "none")
     try:
         yield
+        # A process that ends while others still talk to it makes them abort after a good run.
+        meet()
     finally:
         if torch.distributed.is_initialized():
-            # A process that ends while others still talk to it makes them abort after a good run.
             torch.distributed.destroy_process_group()
 
 
