@@ -16,7 +16,7 @@ from cvl.demo.manifests import MODEL, write_manifests
 from cvl.demo.miniature import build_world
 from cvl.demo.miniature.world import check_place
 from cvl.demo.questions import Question, draw_questions
-from cvl.errors import EXIT_DONE, EXIT_FAILED
+from cvl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from cvl.output.screen import Screen
 from cvl.parallel import cores
 from cvl.root import Root
@@ -73,7 +73,11 @@ def run_demo(folder: Path, journey: Journey) -> int:
     screen = Screen(record=journey.record is not None, stderr=journey.as_json)
     check_place(folder / "internet")
     screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
-    encoder = _encoder(screen, folder / "encoder.safetensors") if journey.seeds else None
+    trained = folder / "encoder.safetensors"
+    if journey.seeds and not trained.exists() and Root(folder / "ShareGPT4V").data.exists():
+        problem = f"{folder} was filled for the data half alone: its start weights cannot see"
+        raise UsageError(problem, hint="name another folder to train in")
+    encoder = _encoder(screen, trained) if journey.seeds else trained if trained.exists() else None
     world = build_world(folder / "internet", encoder=encoder)
     write_manifests(folder / "manifests", world)
     root = Root(folder / "ShareGPT4V")

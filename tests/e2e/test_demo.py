@@ -29,6 +29,13 @@ class Blocker(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Blocker())
 """
 
+HIDDEN = """
+import importlib.util
+
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == {name!r} else found(name, package)
+"""
+
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Cvl:
@@ -127,8 +134,14 @@ def test_the_demo_ends_with_the_code_of_the_command_that_fails(demo: Cvl, tmp_pa
     assert done.lines == []
 
 
-def test_training_needs_torch_and_the_data_half_does_not(demo: Cvl, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BLOCKED.format(name="torch"))
+def test_a_folder_of_the_data_half_alone_is_not_trained_in(walked: Path, demo: Cvl) -> None:
+    done = demo("demo", "d")
+    assert (done.code, done.stdout) == (2, "")
+    assert "was filled for the data half alone" in done.stderr
+
+
+def test_training_needs_torch(demo: Cvl, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HIDDEN.format(name="torch"))
     path = f"{tmp_path}:{demo.environment['PYTHONPATH']}"
     done = demo("demo", "d", env={"PYTHONPATH": path})
     assert (done.code, done.stdout) == (2, "")
