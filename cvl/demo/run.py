@@ -72,12 +72,14 @@ def run_demo(folder: Path, journey: Journey) -> int:
     """
     screen = Screen(record=journey.record is not None, stderr=journey.as_json)
     check_place(folder / "internet")
-    screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
     trained = folder / "encoder.safetensors"
     if journey.seeds and not trained.exists() and Root(folder / "ShareGPT4V").data.exists():
         problem = f"{folder} was filled for the data half alone: its start weights cannot see"
         raise UsageError(problem, hint="name another folder to train in")
-    encoder = _encoder(screen, trained) if journey.seeds else trained if trained.exists() else None
+    screen.say(f"The miniature of every source, drawn and packed as the real ones are: {folder / 'internet'}")
+    if journey.seeds:
+        _train_encoder(screen, trained)
+    encoder = trained if trained.exists() else None
     world = build_world(folder / "internet", encoder=encoder)
     write_manifests(folder / "manifests", world)
     root = Root(folder / "ShareGPT4V")
@@ -95,16 +97,16 @@ def run_demo(folder: Path, journey: Journey) -> int:
     return code
 
 
-def _encoder(screen: Screen, path: Path) -> Path:
-    """The encoder that training starts from; the real one was trained by others as well."""
-    if not path.exists():
-        from cvl.demo.pretraining import one_thread, pretrain_encoder  # noqa: PLC0415 - seconds of torch, not needed again
+def _train_encoder(screen: Screen, path: Path) -> None:
+    """Makes the encoder that training starts from, unless it is there; the real one was trained by others as well."""
+    if path.exists():
+        return
+    from cvl.demo.pretraining import one_thread, pretrain_encoder  # noqa: PLC0415 - seconds of torch, not needed again
 
-        screen.say("The miniature's encoder learns to see, as LAION's did before ConvLLaVA began:")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with one_thread():
-            pretrain_encoder(path, screen.say)
-    return path
+    screen.say("The miniature's encoder learns to see, as LAION's did before ConvLLaVA began:")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with one_thread():
+        pretrain_encoder(path, screen.say)
 
 
 def _train(shell: _Shell, folder: Path, root: Root, seeds: Sequence[int]) -> int:
