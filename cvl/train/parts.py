@@ -24,17 +24,7 @@ PREFIXES: dict[Trainable, str] = {
 }
 """Each part's parameters are those whose names begin so. A stage of the tower has its downsampling layer with it."""
 
-REPORTED: tuple[Trainable, ...] = (
-    "vision_tower.embeddings",
-    "vision_tower.stage1",
-    "vision_tower.stage2",
-    "vision_tower.stage3",
-    "vision_tower.stage4",
-    "vision_tower.stage5",
-    "projector",
-    "language_model",
-    "lm_head",
-)
+REPORTED: tuple[Trainable, ...] = tuple(part for part in PREFIXES if part != "vision_tower")
 """The parts that make up the whole model, each parameter counted once; `lm_head` apart from `language_model`."""
 
 
