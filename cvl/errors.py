@@ -2,6 +2,7 @@
 
 CvlError                      1  work failed
 ├── TransferError             1  the bytes of one file could not be had
+│   ├── UnreachableError      1  the host cannot be reached at all: no name, no route, no answer
 │   ├── GoneError             1  the server says that the file is not there (404, 410)
 │   ├── RefusedError          1  the server says that we may not have it (401, 403)
 │   ├── WrongContentError     1  something else came than what was asked for (a web page, a cut file)
@@ -43,11 +44,21 @@ class CvlError(Exception):
 
 
 class TransferError(CvlError):
-    """The bytes of one file could not be had. `retry_after` is the server's wish in seconds, if it had one."""
+    """The bytes of one file could not be had.
 
-    def __init__(self, message: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
+    `retry_after` is the server's wish in seconds, if it had one; `overload` says that it asked for fewer requests.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None, overload: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = retry_after
+        self.overload = overload
+
+
+class UnreachableError(TransferError):
+    """The host cannot be reached: the network is down, or the host is; a mirror may help, or patience."""
 
 
 class GoneError(TransferError):

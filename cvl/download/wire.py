@@ -1,0 +1,181 @@
+"""The wire: which library moves the bytes is chosen here, and nowhere else.
+
+httpx is what the transports speak. Underneath it pyreqwest does the work where it can be imported, several times faster
+than httpx's own transport, which stands in elsewhere. For lists of many small files httpx's layer costs more than the
+wire, so `Wire.get` goes to pyreqwest directly.
+
+Proxies and certificates come from the environment: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+
+from cvl import __version__
+from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, WrongContentError
+
+try:
+    from pyreqwest.client import SyncClientBuilder
+    from pyreqwest.compatibility.httpx import SyncHttpxTransport
+    from pyreqwest.exceptions import ConnectError, PyreqwestError, RedirectError
+except ImportError:
+    NATIVE = False
+else:
+    NATIVE = True
+
+if TYPE_CHECKING:
+    from pyreqwest.client import SyncClient
+
+TIMEOUT = 30.0
+"""Seconds without a byte after which a connection is given up."""
+
+_CONNECT_TIMEOUT = 20.0
+_SMALL_FILE_TIMEOUT = 300.0
+_REDIRECTS = 20
+# Archives must come as they are: a transport encoding would change their bytes.
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"cvl/{__version__}"}
+_NATIVE_RESPONSE = "pyreqwest_response"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer, for files that fit into memory.
+
+    Args:
+        status: of HTTP.
+        headers: by name in lower case.
+        content: the body.
+        framed: whether the end of a body without length is marked, so that a cut one would have been an error.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    framed: bool
+
+
+@dataclass(frozen=True)
+class Wire:
+    """The clients that all transfers of one run share. Safe to use from threads.
+
+    Args:
+        client: for everything that is streamed. Speaks HTTP/1.1, for ranges side by side need a connection each.
+        direct: for small files, with HTTP/2 where the server has it; None where httpx must do.
+    """
+
+    client: httpx.Client
+    direct: SyncClient | None = None
+
+    def get(self, url: str) -> Answer:
+        """The whole answer to a GET; redirects are followed.
+
+        Raises:
+            TransferError: as `translated` says.
+        """
+        with translated(url):
+            if self.direct is None:
+                answer = self.client.get(url)
+                return Answer(answer.status_code, answer.headers, answer.content, is_framed(answer))
+            response = self.direct.get(url).build().send()
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            framed = _is_framed(response.version, headers)
+            return Answer(response.status, headers, bytes(response.bytes()), framed)
+
+
+@contextmanager
+def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wire]:
+    """The wire of one run. `timeout` is in seconds without a byte; `native` says whether pyreqwest carries it."""
+    with ExitStack() as stack:
+        if not native:
+            limits = httpx.Limits(max_connections=None)
+            patience = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT, pool=None)
+            own = httpx.Client(headers=_HEADERS, follow_redirects=True, limits=limits, timeout=patience)
+            yield Wire(stack.enter_context(own))
+            return
+        bulk = stack.enter_context(_builder(timeout).follow_redirects(False).http1_only().build())
+        small = _builder(timeout).max_redirects(_REDIRECTS).timeout(timedelta(seconds=_SMALL_FILE_TIMEOUT))
+        # httpx's own timeouts are off: the transport would add them up to one for the whole body.
+        client = httpx.Client(
+            transport=SyncHttpxTransport(bulk, close_client=False),
+            headers=_HEADERS,
+            follow_redirects=True,
+            timeout=None,
+        )
+        yield Wire(stack.enter_context(client), stack.enter_context(small.build()))
+
+
+def _builder(timeout: float) -> SyncClientBuilder:
+    builder = SyncClientBuilder().default_headers(_HEADERS).referer(False)
+    builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
+    return builder.connect_timeout(timedelta(seconds=_CONNECT_TIMEOUT)).read_timeout(timedelta(seconds=timeout))
+
+
+def chunks(response: httpx.Response) -> Iterator[bytes | memoryview]:
+    """The body as it comes from the network: of pieces of our own size, the one that a cut falls into would be lost."""
+    native = response.extensions.get(_NATIVE_RESPONSE)
+    if native is None:
+        yield from response.iter_raw()
+        return
+    reader = native.body_reader
+    while (chunk := reader.read_chunk()) is not None:
+        yield memoryview(chunk)
+
+
+def is_framed(response: httpx.Response) -> bool:
+    """Whether the end of a body without length is marked, so that one that ends early is an error of the transport."""
+    native = response.extensions.get(_NATIVE_RESPONSE)
+    return _is_framed(native.version if native is not None else response.http_version, response.headers)
+
+
+def _is_framed(version: str, headers: Mapping[str, str]) -> bool:
+    return version.startswith("HTTP/2") or "chunked" in headers.get("transfer-encoding", "")
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn what the libraries raise into our errors, in one place. `url` is for messages: without its signature.
+
+    Raises:
+        WrongContentError: redirects without end, or an address that is none.
+        RefusedError: the server's certificate is not trusted.
+        UnreachableError: no connection to the host. TransferError: everything else on the wire.
+        CvlError: this process may open no more files.
+    """
+    try:
+        yield
+    except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise WrongContentError(f"{url}: {error}") from error
+    except (httpx.TransportError, httpx.DecodingError) as error:
+        raise _translation(url, error, isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)) from error
+    except Exception as error:
+        if not NATIVE or not isinstance(error, PyreqwestError):
+            raise
+        if isinstance(error, RedirectError):
+            raise WrongContentError(f"{url}: redirects without end, more than {_REDIRECTS}") from error
+        raise _translation(url, error, isinstance(error, ConnectError)) from error
+
+
+def _translation(url: str, error: Exception, unreachable: bool) -> CvlError:
+    reason = _reason(error)
+    if "os error 24" in reason or "Errno 24" in reason:
+        hint = "allow more with `ulimit -n 4096`, or ask for fewer with --connections"
+        return CvlError(f"{url}: this process may open no more files and connections", hint=hint)
+    if "certificate" in reason.lower():
+        hint = "if a proxy or your organisation signs for it, name its authority's certificate in SSL_CERT_FILE"
+        return RefusedError(f"{url}: the server's certificate is not trusted: {reason}", hint=hint)
+    return (UnreachableError if unreachable else TransferError)(f"{url}: {reason}")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason: the outer ones repeat the address, with its signature."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    causes = (getattr(error, "details", None) or {}).get("causes") or []
+    told = causes[-1]["message"] if causes else str(error)
+    return told or type(error).__name__
