@@ -5,7 +5,9 @@ CvlError                      1  work failed
 │   ├── UnreachableError      1  the host cannot be reached at all: no name, no route, no answer
 │   ├── GoneError             1  the server says that the file is not there (404, 410)
 │   ├── RefusedError          1  the server says that we may not have it (401, 403)
-│   ├── WrongContentError     1  something else came than what was asked for (a web page, a cut file)
+│   │   └── ExpiredError      1  a signed link is no longer good: the user has to get a fresh list
+│   ├── WrongContentError     1  something else came than what was asked for
+│   │   └── WebPageError      1  a web page: of an error, of a quota, of a network that wants a sign-in
 │   └── DigestError           1  the right number of bytes, but not the right ones
 ├── ArchiveError              1  an archive cannot be unpacked, or tries to leave its folder
 ├── ImageError                1  a picture cannot be read
@@ -69,8 +71,16 @@ class RefusedError(TransferError):
     """The server says that this user may not have the file."""
 
 
+class ExpiredError(RefusedError):
+    """A signed link is no longer good, and the user's list has no newer one."""
+
+
 class WrongContentError(TransferError):
-    """Something else came than what was asked for, such as a web page in place of an archive."""
+    """Something else came than what was asked for, such as a file of another size."""
+
+
+class WebPageError(WrongContentError):
+    """A web page came in place of a file: of an error, of a quota, of a network that wants a sign-in."""
 
 
 class DigestError(TransferError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 class EventKind(StrEnum):
@@ -32,6 +33,8 @@ class Event:
         total: bytes or members in all, None where nobody knows yet.
         text: a few words for a person: a reason, an outcome.
         hint: the next command to type, where there is one.
+        connections: that move this file's bytes now.
+        wait: seconds until it is tried again, for retries.
     """
 
     kind: EventKind
@@ -41,11 +44,18 @@ class Event:
     total: int | None = None
     text: str = ""
     hint: str = ""
+    connections: int = 0
+    wait: float = 0.0
 
 
 Reporter = Callable[[Event], None]
-Progress = Callable[[int, int | None], None]
-"""Is told what is done, and what there is in all, None where nobody knows."""
+
+
+class Progress(Protocol):
+    """Is told how work goes."""
+
+    def __call__(self, done: int, total: int | None, connections: int = 1, /) -> None:
+        """So much is `done` of `total`, which is None where nobody knows, by so many connections."""
 
 
 def silent(_event: Event) -> None:

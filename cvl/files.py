@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -47,6 +48,33 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def reserve(file: int, size: int) -> None:
+    """Give an open file its final length, with room on the disk where the file system can promise it.
+
+    Raises:
+        OSError: there is not so much room, or no file may be so long.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if size and hasattr(libc, "fallocate64"):
+        # Not os.posix_fallocate: where the file system cannot, the C library would write into every single block.
+        failed = libc.fallocate64(file, 0, ctypes.c_int64(0), ctypes.c_int64(size))
+        if failed and ctypes.get_errno() in _NO_ROOM:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    os.ftruncate(file, size)
+
+
+def settle(folder: Path) -> None:
+    """Bring all that was written to the file system of `folder` to its disk, before what it was made from is deleted."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        # Python has os.sync only, which would wait for every disk of a machine that others use too.
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(file):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(file)
 
 
 def publish(finished: Path, destination: Path) -> None:

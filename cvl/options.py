@@ -79,6 +79,23 @@ Retries = Annotated[int, typer.Option("--retries", min=1, help="Failures in a ro
 Converted = Annotated[list[str], typer.Argument(help="Sources whose pictures are to become JPEGs.", metavar="NAME")]
 LookOnly = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 RemoveOriginals = Annotated[bool, typer.Option("--remove-originals", help="Delete originals whose JPEG is whole.")]
+WaitForLinks = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait-for-links/--no-wait-for-links",
+        help="Once signed links have expired, wait for a fresh list; default: in a terminal.",
+    ),
+]
+ConnectionCount = Annotated[
+    int, typer.Option("--connections", min=1, help="At once, over all files; a host that complains gets fewer.")
+]
+LimitRate = Annotated[
+    str | None, typer.Option("--limit-rate", help="Bytes a second over all: 500k, 10M, 1.5G.", metavar="RATE")
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="Seconds without a byte after which a connection is given up.")
+]
+Locked = Annotated[bool, typer.Option("--locked", help="Fetch only what ROOT/cvl.lock names, and exactly that.")]
 Processes = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes to use; default: one a core.")]
 
 # Of `cvl train`.

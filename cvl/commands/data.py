@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,10 @@ def fetch(
     retry_failed: options.RetryFailed = False,
     jobs: options.InFlight = 4,
     retries: options.Retries = 5,
+    wait_for_links: options.WaitForLinks = None,
+    connections: options.ConnectionCount = 16,
+    limit_rate: options.LimitRate = None,
+    timeout: options.Timeout = 30.0,
     root: options.Root = options.DEFAULT_ROOT,
     manifests: options.Manifests = None,
     as_json: options.Json = False,
@@ -89,6 +95,10 @@ def fetch(
         keep_archives=keep_archives,
         retry_failed=retry_failed,
         policy=Policy(attempts=retries),
+        wait_for_links=sys.stderr.isatty() if wait_for_links is None else wait_for_links,
+        connections=connections,
+        limit_rate=_rate(limit_rate),
+        timeout=timeout,
     )
     prepared = prepare(catalog, tree, request, how)
     if dry_run:
@@ -198,6 +208,17 @@ def _remind(root: Path, manifests: Path | None) -> None:
     words = [f"{option} {shlex.quote(str(path))}" for option, name, path in typed if path and name not in os.environ]
     if words:
         print_hint(f"add {' '.join(words)} to these commands")
+
+
+def _rate(text: str | None) -> int | None:
+    """`500k`, `10M`, `1.5G` or plain bytes, to bytes a second."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgG]?)(?:[bB](?:/s)?)?", text.strip())
+    rate = int(float(match[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[match[2].lower()]) if match else 0
+    if rate < 1:
+        raise UsageError(f"--limit-rate {text} is no rate", hint="write bytes a second: 500k, 10M, 1.5G")
+    return rate
 
 
 def _shards(texts: list[str]) -> dict[str, tuple[int, ...]]:

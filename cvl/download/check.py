@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from cvl.download.http import looks_like_html
+from cvl.download.answers import looks_like_html
 from cvl.download.part import Part
 from cvl.download.select import Remote
 from cvl.errors import DigestError, WrongContentError

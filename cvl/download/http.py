@@ -1,7 +1,7 @@
-"""The http transport: one file from one address into its part, exactly.
+"""The http transport: what is asked of a server for some bytes of a file, and which answers may be used.
 
-Every answer is held to what was asked: a 206 must begin where the part ends and be of a file of the right size, a web
-page is refused, a body that ends early is never taken for a whole one.
+Every answer is held to what was asked: a 206 must begin where it was asked to and be of the same version of the file, a
+web page is refused, a transport encoding is refused, a body that ends early is never taken for a whole one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 import httpx
 
-from cvl import __version__
+from cvl.download.answers import check_status
+from cvl.download.journal import Version
 from cvl.download.lock import unsigned
-from cvl.download.part import Journal, Part
-from cvl.errors import GoneError, RefusedError, TransferError, WrongContentError
-from cvl.events import Progress
+from cvl.download.ranges import Span
+from cvl.download.wire import is_framed
+from cvl.errors import TransferError, WebPageError, WrongContentError
+
+ENDLESS = 2**63 - 1
+"""Where a span stops whose file's size nobody knows."""
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_TIMEOUT = httpx.Timeout(connect=20, read=60, write=60, pool=None)
+_PUBLISHER_CHANGED = (
+    "the publisher changed the file: look for a newer cvl, or put the new size and digest into a manifest"
+)
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,19 @@ class Address:
         headers: to send along, such as a token.
         size: bytes that the whole file must have, None where only the server knows.
         proven: whether a digest will be held against the bytes, so that a part may be continued without a validator.
+        renewable: whether a refusal means that a fresh address must be asked for.
     """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     proven: bool = False
+    renewable: bool = False
+
+    @property
+    def name(self) -> str:
+        """The address without its signature, for messages and records."""
+        return unsigned(self.url)
 
 
 @dataclass(frozen=True)
@@ -58,173 +69,126 @@ class Arrival:
     revision: str | None = None
 
 
-def make_client(connections: int) -> httpx.Client:
-    """The client that all transfers share: proxies and certificates from the environment, redirects followed."""
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    # Archives must come as they are: a transport encoding would change their bytes.
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"cvl/{__version__}"}
-    return httpx.Client(limits=limits, timeout=_TIMEOUT, headers=headers, follow_redirects=True)
+@dataclass(frozen=True)
+class Opened:
+    """An answer that may be used.
 
-
-def download(client: httpx.Client, address: Address, part: Part, progress: Progress) -> Arrival:
-    """Bring `part` to its full length, going on where it ends.
-
-    `progress(bytes so far, bytes in all)` is called after every chunk; what it raises ends the transfer.
-
-    Raises:
-        TransferError: the transfer broke; what came is kept, and trying again is of use.
-        GoneError, RefusedError, WrongContentError: trying again at this address is of no use.
+    Args:
+        response: its body is still to be read.
+        span: the bytes of the file that the body holds, as far as they were asked for.
+        version: of the file.
+        ranged: whether the server gave the range that it was asked for, and not the whole file.
     """
-    url = unsigned(address.url)
-    offset, validator = _resume_point(address, part, url)
-    if address.size is not None and offset == address.size and offset > 0:
-        return Arrival(url)
-    headers = dict(address.headers)
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-        if validator:
-            headers["If-Range"] = validator
-    with translated(url), client.stream("GET", address.url, headers=headers) as response:
-        if offset and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return _nothing_left(response, part, offset, url)
-        total = _accept(response, address, part, offset)
-        if not offset or response.status_code == HTTPStatus.OK:
-            part.begin(Journal(url, _validator(response)))
-        received = _receive(response, part, total, progress)
-        if total is not None and received != total:
-            raise TransferError(f"{url}: the answer ended after {received:,} of {total:,} bytes")
-        return Arrival(url, response.headers.get("etag"))
+
+    response: httpx.Response
+    span: Span
+    version: Version
+    ranged: bool
 
 
-def _resume_point(address: Address, part: Part, url: str) -> tuple[int, str | None]:
-    """Where to go on, and the validator that the server must still hold; (0, None) to begin anew."""
-    size = part.size
-    if size == 0 or (address.size is not None and size > address.size):
-        return 0, None
-    journal = part.journal
-    validator = journal.validator if journal is not None and journal.url == url else None
-    if validator is None and not address.proven:
-        return 0, None
-    return size, validator
+class StaleError(TransferError):
+    """What is here of the file cannot be continued with this server: it must be begun anew.
 
-
-def _nothing_left(response: httpx.Response, part: Part, offset: int, url: str) -> Arrival:
-    """The server has no byte after those that are here: either they are the whole file, or another one's."""
-    if response.headers.get("content-range") == f"bytes */{offset}":
-        return Arrival(url, response.headers.get("etag"))
-    part.discard()
-    raise TransferError(f"{url}: the server has fewer than the {offset:,} bytes that are here; beginning anew")
-
-
-def _accept(response: httpx.Response, address: Address, part: Part, offset: int) -> int | None:
-    """The length of the whole file according to an answer that may be used; everything else is raised."""
-    raise_for_status(response)
-    url = unsigned(address.url)
-    if response.headers.get("content-type", "").startswith("text/html"):
-        raise WrongContentError(f"{url}: expected a file, found a web page", hint="open the address in a browser")
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise WrongContentError(f"{url}: the server sends the file as {encoding}, not as it is")
-    total = _total(response, offset, part, url)
-    if address.size is not None and total is not None and total != address.size:
-        raise WrongContentError(
-            f"{url}: expected {address.size:,} bytes, the server has {total:,}",
-            hint="the publisher changed the file: look for a newer cvl, or put the new size and digest into a manifest",
-        )
-    if total is None and address.size is None and not is_framed(response) and not address.proven:
-        raise WrongContentError(f"{url}: the server does not say how long the file is, so a cut one could not be told")
-    return total if total is not None else address.size
-
-
-def is_framed(response: httpx.Response) -> bool:
-    """Whether the end of a body without length is marked, so that one that ends early is an error of the transport."""
-    return response.http_version == "HTTP/2" or "chunked" in response.headers.get("transfer-encoding", "")
-
-
-def _total(response: httpx.Response, offset: int, part: Part, url: str) -> int | None:
-    if response.status_code == HTTPStatus.OK:
-        length = response.headers.get("content-length")
-        return int(length) if length is not None and length.isdigit() else None
-    found = response.headers.get("content-range", "")
-    match = _CONTENT_RANGE.fullmatch(found)
-    if response.status_code != HTTPStatus.PARTIAL_CONTENT or match is None:
-        raise TransferError(
-            f"{url}: expected a range, found status {response.status_code} with Content-Range `{found}`"
-        )
-    if _is_of_another_version(response, part, url):
-        # It ignored If-Range: these would be bytes of another version behind those that are here.
-        part.discard()
-        raise TransferError(f"{url}: the server's file has changed; beginning anew")
-    if int(match[1]) != offset:
-        # The server cannot be trusted with ranges, so the next attempt asks for the whole.
-        part.discard()
-        raise TransferError(
-            f"{url}: asked for bytes from {offset:,} on, the server sent those from {int(match[1]):,} on"
-        )
-    return int(match[3])
-
-
-def _is_of_another_version(response: httpx.Response, part: Part, url: str) -> bool:
-    """Whether the answer bears another validator, of the same sort, than the one under which the part was begun."""
-    journal = part.journal
-    # Another mirror names the same bytes otherwise; a digest is held against them in the end.
-    if journal is None or journal.url != url or journal.validator is None:
-        return False
-    kept = journal.validator
-    found = response.headers.get("etag" if kept.startswith('"') else "last-modified")
-    return found is not None and found != kept
-
-
-def _receive(response: httpx.Response, part: Part, total: int | None, progress: Progress) -> int:
-    """Append the body to the part; returns the part's length."""
-    received = part.size
-    with part.open() as file:
-        # As they come from the network: of pieces of our own size, the one that the cut falls into would be lost.
-        for chunk in response.iter_raw():
-            if received == 0 and looks_like_html(chunk):
-                raise WrongContentError(f"{unsigned(str(response.url))}: expected a file, found a web page")
-            part.append(file, chunk)
-            received += len(chunk)
-            progress(received, total)
-    return received
-
-
-def looks_like_html(head: bytes) -> bool:
-    """Whether a body begins as a web page does."""
-    start = head[:512].lstrip().lower()
-    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
-
-
-def raise_for_status(response: httpx.Response) -> None:
-    """Turn an answer without a file into the error that says whether trying again is of use.
-
-    Raises:
-        GoneError: 404, 410. RefusedError: 401, 403, 407, 451. TransferError: all else but 200 and 206.
+    `whole` says that the server cannot be trusted with ranges, so that the file must be asked for in one piece.
     """
-    status = response.status_code
-    if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-        return
-    said = f"{unsigned(str(response.url))}: the server says {status} {response.reason_phrase}".rstrip()
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        raise GoneError(said)
-    if status in (401, 403, 407, 451):
-        raise RefusedError(said)
-    raise TransferError(said, retry_after=retry_after(response.headers))
+
+    def __init__(self, message: str, *, whole: bool = False) -> None:
+        super().__init__(message)
+        self.whole = whole
 
 
 @contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Turn httpx's errors into ours, in one place.
+def opened(client: httpx.Client, address: Address, wish: Span | None, version: Version | None) -> Iterator[Opened]:
+    """Ask for the bytes of `wish`, or for the whole file without one, and hold the answer against the question.
+
+    `version` is the one that the bytes must be of, None where any will do.
 
     Raises:
-        WrongContentError: redirects without end, or an address that is none. TransferError: everything on the wire.
+        StaleError: the server has another version, or does not give what it is asked for.
+        TransferError: it gave nothing of use now. GoneError, RefusedError, WrongContentError: nor will it.
     """
-    try:
-        yield
-    except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise WrongContentError(f"{url}: {error}") from error
-    except (httpx.TransportError, httpx.DecodingError) as error:
-        raise TransferError(f"{url}: {str(error) or type(error).__name__}") from error
+    headers = dict(address.headers)
+    if wish is not None:
+        last = "" if wish.stop == ENDLESS else wish.stop - 1
+        headers["Range"] = f"bytes={wish.start}-{last}"
+        if version is not None and version.validator is not None:
+            headers["If-Range"] = version.validator
+    with client.stream("GET", address.url, headers=headers) as response:
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and wish is not None:
+            found = _nothing_there(response, address, wish)
+            _check_size(found, address)
+            yield found
+            return
+        check_status(response.status_code, response.headers, unsigned(str(response.url)))
+        _check_kind(response, address)
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT and wish is not None:
+            found = _ranged(response, address, wish, version)
+        else:
+            found = _whole(response, address)
+        _check_size(found, address)
+        yield found
+
+
+def _nothing_there(response: httpx.Response, address: Address, wish: Span) -> Opened:
+    """The server has no byte at all where some were asked for: the file is empty, or ends where ours does."""
+    if response.headers.get("content-range") == f"bytes */{wish.start}":
+        version = Version(address.name, _validator(response), wish.start)
+        return Opened(response, Span(wish.start, wish.start), version, ranged=True)
+    raise StaleError(f"{address.name}: the server has fewer bytes than are here; beginning anew")
+
+
+def _check_kind(response: httpx.Response, address: Address) -> None:
+    if response.headers.get("content-type", "").startswith("text/html"):
+        hint = "open the address in a browser"
+        raise WebPageError(f"{address.name}: expected a file, found a web page", hint=hint)
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise WrongContentError(f"{address.name}: the server sends the file as {encoding}, not as it is")
+
+
+def _ranged(response: httpx.Response, address: Address, wish: Span, version: Version | None) -> Opened:
+    found = response.headers.get("content-range", "")
+    match = _CONTENT_RANGE.fullmatch(found)
+    if match is None:
+        raise StaleError(f"{address.name}: expected a range, found Content-Range `{found}`; beginning anew", whole=True)
+    start, last, total = map(int, match.groups())
+    if start != wish.start or last < start:
+        asked = f"asked for bytes from {wish.start:,} on, the server sent those from {start:,} on"
+        raise StaleError(f"{address.name}: {asked}; beginning anew", whole=True)
+    _check_version(response, address, total, version)
+    span = Span(start, min(last + 1, wish.stop, total))
+    return Opened(response, span, Version(address.name, _validator(response), total), ranged=True)
+
+
+def _check_version(response: httpx.Response, address: Address, total: int, version: Version | None) -> None:
+    """Hold the answer against the version of the bytes that are here; a server may have ignored If-Range.
+
+    Another mirror names the same bytes otherwise; a digest is held against them in the end.
+    """
+    if version is None or version.url != address.name:
+        return
+    kept, found = version.validator, None
+    if kept is not None:
+        found = response.headers.get("etag" if kept.startswith('"') else "last-modified")
+    if (found is not None and found != kept) or version.size not in (None, total):
+        raise StaleError(f"{address.name}: the server's file has changed; beginning anew")
+
+
+def _whole(response: httpx.Response, address: Address) -> Opened:
+    length = response.headers.get("content-length", "")
+    total = int(length) if length.isdigit() else address.size
+    if total is None and not is_framed(response) and not address.proven:
+        said = "the server does not say how long the file is, so a cut one could not be told"
+        raise WrongContentError(f"{address.name}: {said}")
+    stop = ENDLESS if total is None else total
+    return Opened(response, Span(0, stop), Version(address.name, _validator(response), total), ranged=False)
+
+
+def _check_size(found: Opened, address: Address) -> None:
+    total = found.version.size
+    if address.size is not None and total is not None and total != address.size:
+        said = f"{address.name}: expected {address.size:,} bytes, the server has {total:,}"
+        raise WrongContentError(said, hint=_PUBLISHER_CHANGED)
 
 
 def _validator(response: httpx.Response) -> str | None:
@@ -233,14 +197,3 @@ def _validator(response: httpx.Response) -> str | None:
         return str(etag)
     date = response.headers.get("last-modified")
     return str(date) if date is not None else None
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: a number or a date; None if it says nothing that can be read."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    try:
-        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError):
-        return None

@@ -7,7 +7,7 @@ itself when it ends: `oe` is the Unix time in hexadecimal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -36,6 +36,18 @@ class LinkList:
         except (ValueError, OverflowError, OSError):
             return None
 
+    def good(self, name: str) -> str | None:
+        """The link of `name`, None if there is none or if it says that it has ended."""
+        end = self.expiry(name) if name in self.links else None
+        return None if end is not None and end <= datetime.now(UTC) else self.links.get(name)
+
+    def again(self) -> LinkList:
+        """The list as its file is now, for the user may have saved a fresh one; this one if it cannot be read."""
+        try:
+            return replace(self, links=_parse(self.path.read_text(encoding="utf-8", errors="replace")) or self.links)
+        except OSError:
+            return self
+
 
 def read_links(path: Path, gate: Gate) -> LinkList:
     """The list at `path`.
@@ -47,12 +59,16 @@ def read_links(path: Path, gate: Gate) -> LinkList:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise GateError(f"cannot read the list of links {path}: {error.strerror}", hint=_hint(gate)) from error
-    rows = (line.split("\t") for line in text.splitlines())
-    links = {row[0].strip(): row[1].strip() for row in rows if len(row) >= 2 and row[1].strip().startswith("http")}
+    links = _parse(text)
     if not links:
         problem = f"{path} has no row of a file name, a tab and a link"
         raise GateError(problem, hint=_hint(gate))
     return LinkList(path, links)
+
+
+def _parse(text: str) -> dict[str, str]:
+    rows = (line.split("\t") for line in text.splitlines())
+    return {row[0].strip(): row[1].strip() for row in rows if len(row) >= 2 and row[1].strip().startswith("http")}
 
 
 def check_links(links: LinkList | None, names: Iterable[str], gate: Gate, source: str) -> None:

@@ -1,111 +1,192 @@
-"""A transfer that is not finished: the bytes so far, and beside them what they are bytes of.
+"""A transfer that is not finished: a file of its final length, and a journal of which of its bytes are there.
 
-The journal is written before the first byte. After a kill at any instant the `.part` file holds a prefix of the remote
-file, and the journal says of which version: the transfer goes on only with a server that still has that one
-(`If-Range`), or under a digest that will tell.
+Bytes are written where they belong, by as many connections as bring them, and noted in the journal afterwards. Digests
+follow the prefix that has no gap, reading it back while it is still in the kernel's memory: connections take their work
+from the file's front, so that the prefix is never far behind what arrives.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from pathlib import Path
-from typing import BinaryIO
 
-import msgspec
-
-from cvl.files import write_atomically
+from cvl.download.journal import Journal, Version, read_journal
+from cvl.download.ranges import Ranges, Span
+from cvl.files import reserve
 
 CHUNK = 1 << 20
 
 
-class Journal(msgspec.Struct, frozen=True):
-    """Which version of which file a part is a prefix of.
-
-    Args:
-        url: without signature.
-        validator: a strong ETag, or else the Last-Modified date; None if the server gave neither.
-    """
-
-    url: str
-    validator: str | None
-
-
 class Part:
-    """The bytes of one file that are here, with digests that grow with them. Used by one thread at a time."""
+    """The bytes of one file that are here, and their digests. `write` and `note` may be called from threads.
+
+    `ranged` says whether its server can be trusted with ranges, as far as we know.
+
+    Raises:
+        OSError: whatever the disk says, from every method.
+    """
 
     def __init__(self, path: Path, algorithms: tuple[str, ...] = ("sha256",)) -> None:
         self.path = path
+        self.ranged = True
         self._algorithms = algorithms
-        self._hashes = [hashlib.new(algorithm) for algorithm in algorithms]
-        self._hashed = 0
+        self._mutex = threading.Lock()
+        self._data: int | None = None
+        self._journal: Journal | None = None
+        self._synced = False
+        self._reset_digests()
+        self._version, self._have = self._look()
+
+    def _look(self) -> tuple[Version | None, Ranges]:
+        """What is here according to the journal, as far as the file bears it out."""
+        told = read_journal(self._journal_path)
+        if told is None or not self.path.is_file():
+            return None, Ranges()
+        version, have = told
+        return (version, have) if have.end <= self.path.stat().st_size else (None, Ranges())
+
+    @property
+    def version(self) -> Version | None:
+        """What the bytes are of, None if there are none."""
+        return self._version
 
     @property
     def size(self) -> int:
         """Bytes that are here."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        with self._mutex:
+            return self._have.size
 
     @property
-    def journal(self) -> Journal | None:
-        """What the bytes are a prefix of, or None if nobody knows."""
-        try:
-            return msgspec.json.decode(self._journal_path.read_bytes(), type=Journal)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
+    def complete(self) -> bool:
+        """Whether all bytes of a file of known size are here."""
+        return self._version is not None and self._version.size == self.size
 
-    def begin(self, journal: Journal) -> None:
-        """Drop what is here and note what comes."""
+    @property
+    def prefix(self) -> int:
+        """Bytes that are here from the beginning on without a gap."""
+        with self._mutex:
+            return self._have.prefix
+
+    def missing(self) -> Ranges:
+        """The bytes that are not here, of a file of known size."""
+        assert self._version is not None
+        assert self._version.size is not None
+        with self._mutex:
+            return self._have.gaps(self._version.size)
+
+    def begin(self, version: Version) -> None:
+        """Drop what is here, and make room for a file of this version."""
         self.discard()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._journal_path, msgspec.json.encode(journal))
+        self._version = version
+        self._open()
 
-    def open(self) -> BinaryIO:
-        """The file, to append to with `append`."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self.path.open("ab", buffering=0)
+    def go_on(self, version: Version) -> None:
+        """Keep what is here, which is as good as of this version, and make ready to write."""
+        self.close()
+        self._version = version
+        self._open()
 
-    def append(self, file: BinaryIO, chunk: bytes) -> None:
-        """Write a chunk and take it into the digests."""
-        if self._hashed != file.tell():
-            self._catch_up()
+    def _open(self) -> None:
+        assert self._version is not None
+        self._data = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        if self._version.size is not None:
+            reserve(self._data, self._version.size)
+        self._journal = Journal(self._journal_path, self._version, self._have)
+
+    def write(self, chunk: bytes | memoryview, at: int) -> None:
+        """Put bytes where they belong. They count as here once they are noted."""
+        assert self._data is not None
         rest = memoryview(chunk)
         while rest:
             # The last write before a disk is full is cut short, without an error.
-            rest = rest[file.write(rest) :]
-        self._update(chunk)
+            written = os.pwrite(self._data, rest, at)
+            rest, at = rest[written:], at + written
+
+    def note(self, start: int, stop: int) -> None:
+        """Count bytes that were written as here, also for a process that comes after this one is killed."""
+        if start == stop:
+            return
+        assert self._journal is not None
+        self._journal.note(Span(start, stop))
+        with self._mutex:
+            self._have.add(start, stop)
+
+    def sync(self) -> None:
+        """Make what is noted outlive the machine."""
+        assert self._journal is not None
+        assert self._data is not None
+        self._journal.sync(self._data)
+        self._synced = True
+
+    def adopt(self, file: Path, url: str) -> None:
+        """Take a finished file from beside the part in place of all that is here."""
+        self.discard()
+        size = file.stat().st_size
+        self._version, self._have = Version(url, None, size), Ranges([Span(0, size)])
+        # First, for a journal whose file is not there says nothing, and a file without journal would be begun anew.
+        Journal(self._journal_path, self._version, self._have).close()
+        file.replace(self.path)
+
+    def ends_here(self) -> None:
+        """Take the prefix that is here for the whole file, of which nobody knew the size."""
+        assert self._version is not None
+        self.go_on(Version(self._version.url, self._version.validator, self.prefix))
+
+    def digest(self, most: int = 64 * CHUNK) -> bool:
+        """Take at most so many further bytes of the prefix into the digests; whether there were any."""
+        stop = min(self.prefix, self._hashed + most)
+        if stop <= self._hashed:
+            return False
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self._hashed)
+            while self._hashed < stop:
+                piece = file.read(min(CHUNK, stop - self._hashed))
+                for state in self._hashes:
+                    state.update(piece)
+                self._hashed += len(piece)
+        return True
 
     def digests(self) -> dict[str, str]:
-        """The digests of all bytes that are here, by algorithm."""
-        if self._hashed != self.size:
-            self._catch_up()
+        """The digests of all bytes of the prefix, by algorithm."""
+        while self.digest():
+            pass
         return dict(zip(self._algorithms, (state.hexdigest() for state in self._hashes), strict=True))
 
     def discard(self) -> None:
         """Remove the bytes and the journal."""
+        self.close()
         self.path.unlink(missing_ok=True)
         self._journal_path.unlink(missing_ok=True)
-        self._reset()
+        self._version, self._have = None, Ranges()
+        self._reset_digests()
 
     def finish(self) -> Path:
-        """The finished file; its journal is not needed any more."""
+        """The finished file; its journal is not needed any more.
+
+        What took so long to fetch that it was synced on the way is synced once more, so that it outlives the machine
+        before anybody counts on it; what came in moments is not worth waiting for the disk.
+        """
+        if self._synced and self._data is not None:
+            os.fdatasync(self._data)
+        self.close()
         self._journal_path.unlink(missing_ok=True)
         return self.path
 
+    def close(self) -> None:
+        """Give the files back; what is here stays. No thread may be writing any more."""
+        if self._journal is not None:
+            self._journal.close()
+        if self._data is not None:
+            os.close(self._data)
+        self._journal, self._data = None, None
+
     @property
     def _journal_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
+        return self.path.with_name(self.path.name + ".journal")
 
-    def _reset(self) -> None:
+    def _reset_digests(self) -> None:
         self._hashes = [hashlib.new(algorithm) for algorithm in self._algorithms]
         self._hashed = 0
-
-    def _update(self, chunk: bytes) -> None:
-        for state in self._hashes:
-            state.update(chunk)
-        self._hashed += len(chunk)
-
-    def _catch_up(self) -> None:
-        """Take bytes into the digests that an earlier process, or another client, wrote."""
-        self._reset()
-        with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                self._update(chunk)

@@ -15,7 +15,7 @@ from cvl.download.transfer import Arrived
 from cvl.download.unpack import unpack
 from cvl.errors import ArchiveError, CvlError, DiskError
 from cvl.events import EventKind
-from cvl.files import publish, take
+from cvl.files import publish, settle, take
 from cvl.manifest import Link
 from cvl.root import Root
 
@@ -43,6 +43,7 @@ def land(step: Step, arrived: Arrived, session: Session) -> None:
     except ArchiveError as error:
         raise ArchiveError(str(error), hint=_after_damage(remote, archive, session, brought=brought)) from error
     if not brought and not session.keep_archives:
+        settle(session.root.data)
         archive.unlink()
 
 

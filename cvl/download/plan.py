@@ -125,7 +125,7 @@ def _peak(steps: Iterable[Step], jobs: int, keep_archives: bool) -> int:
         stay += size + _expansion(step.remote)
         if step.remote.unpack is not None and step.found.presence is not Presence.ARCHIVE:
             archives.append(size)
-        stay -= step.found.bytes if step.action is Action.RESUME else 0
+        stay -= step.found.reserved
     return stay + sum(archives if keep_archives else heapq.nlargest(jobs, archives))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cvl.download.expand import Expanded, expand
@@ -17,12 +18,14 @@ from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
 from cvl.download.survey import lands_in, matches, survey
 from cvl.download.transfer import Arrived, transfer
-from cvl.errors import Cancelled, CvlError, DiskError
+from cvl.errors import Cancelled, CvlError, DiskError, ExpiredError
 from cvl.events import Event, EventKind
 from cvl.exclusive import exclusive
 from cvl.files import disk_errors, sweep
 from cvl.manifest import Catalog
 
+_LOOK_AGAIN = 1.0
+"""Seconds between two looks at the user's list of links."""
 _GRACE = 1.5
 """Seconds that running transfers have to stop in an orderly way. One that waits for a silent server is left behind: it
 holds nothing that the next run does not find again."""
@@ -37,12 +40,14 @@ class Outcome:
         error: why it is not here, None if it is.
         expanded: what became of its list, for lists.
         bytes: that were moved.
+        seconds: that it took, unpacking included.
     """
 
     remote: Remote
     error: CvlError | None = None
     expanded: Expanded | None = None
     bytes: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,14 @@ class Result:
         kept: files that were here already.
         links: second names that were made.
         link_errors: why others were not.
+        seconds: that all of it took.
     """
 
     outcomes: tuple[Outcome, ...] = ()
     kept: int = 0
     links: int = 0
     link_errors: tuple[CvlError, ...] = field(default=())
+    seconds: float = 0.0
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -82,6 +89,7 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
     if plan_.idle and not _can_adopt(plan_, session):
         return Result(kept=len(plan_.steps))
     check_disk(plan_)
+    began = time.monotonic()
     with exclusive(session.root, session.report, session.check_cancelled):
         # Another process may have worked on the tree since the plan was made.
         plan_ = _plan_again(plan_, catalog, session)
@@ -89,10 +97,11 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         with disk_errors(session.root.path):
             adopt(session.root, plan_.steps)
         _sweep(plan_, session)
-        outcomes = _carry_out(plan_.work, catalog, session)
+        outcomes = _with_fresh_links(_carry_out(plan_.work, catalog, session), catalog, session)
         with disk_errors(session.root.path):
             made, errors = place_links(session.root, plan_.links)
-        return Result(tuple(outcomes), len(plan_.steps) - len(plan_.work), made, errors)
+        kept = len(plan_.steps) - len(plan_.work)
+        return Result(tuple(outcomes), kept, made, errors, time.monotonic() - began)
 
 
 def _can_adopt(plan_: Plan, session: Session) -> bool:
@@ -136,10 +145,40 @@ def _carry_out(steps: Sequence[Step], catalog: Catalog, session: Session) -> lis
             # The others stop because of the first, which is the one to tell of.
             raise next((error for error in raised if not isinstance(error, Cancelled)), raised[0])
         return [future.result() for future in futures]
-    finally:
+    except BaseException:
         session.cancel.set()
+        raise
+    finally:
         pool.shutdown(wait=False, cancel_futures=True)
         wait([future for future in futures if not future.cancelled()], timeout=_GRACE)
+
+
+def _with_fresh_links(outcomes: list[Outcome], catalog: Catalog, session: Session) -> list[Outcome]:
+    """Once all else is done: ask for a fresh list where signed links have expired, and go on with it."""
+    while session.wait_for_links and (waiting := [o.remote for o in outcomes if isinstance(o.error, ExpiredError)]):
+        _await_links(waiting, session)
+        found = survey(session.root, catalog, Wanted((), tuple(waiting), ()), session.downloads)
+        steps = plan(Wanted((), tuple(waiting), ()), found, jobs=session.jobs).work
+        done = {outcome.remote.name: outcome for outcome in _carry_out(steps, catalog, session)}
+        outcomes = [done.get(outcome.remote.name, outcome) for outcome in outcomes]
+    return outcomes
+
+
+def _await_links(remotes: Sequence[Remote], session: Session) -> None:
+    """Wait until the user's list has a link that it had not, for one of these at least."""
+    assert session.links is not None
+    names = [url.removeprefix("links:") for remote in remotes for url in remote.urls if url.startswith("links:")]
+    before = session.links.again()
+    text = (
+        f"the signed links in {session.links.path} have expired, {len(remotes)} files are still to come: "
+        "save a fresh list there, and this goes on by itself; Ctrl-C stops it, with everything kept"
+    )
+    session.report(Event(EventKind.NOTE, source=remotes[0].source, text=text))
+    while True:
+        now = session.links.again()
+        if any(now.good(name) not in (None, before.links.get(name)) for name in names):
+            return
+        session.sleep(_LOOK_AGAIN)
 
 
 def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
@@ -147,6 +186,7 @@ def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
     remote = step.remote
     session.check_cancelled()
     session.report(Event(EventKind.START, remote.name, remote.source, step.found.bytes, remote.expected_bytes))
+    began = time.monotonic()
     try:
         with disk_errors(session.root.path):
             outcome = _do(step, catalog, session)
@@ -155,6 +195,7 @@ def _one(step: Step, catalog: Catalog, session: Session) -> Outcome:
         raise
     except CvlError as error:
         outcome = Outcome(remote, error)
+    outcome = replace(outcome, seconds=time.monotonic() - began)
     _tell(outcome, session)
     return outcome
 

@@ -78,6 +78,11 @@ class Remote:
         """Bytes to count with: the size, or the estimate, or None."""
         return self.size if self.size is not None else self.approximate_size
 
+    @property
+    def proven(self) -> bool:
+        """Whether a digest is known that its bytes can be held against."""
+        return self.sha256 is not None or self.md5 is not None
+
 
 @dataclass(frozen=True)
 class Wanted:

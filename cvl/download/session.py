@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
-import httpx
-
+from cvl.download.connections import Connections
 from cvl.download.links import LinkList
 from cvl.download.lock import Lock
+from cvl.download.mirrors import Speeds
 from cvl.download.policy import Policy
+from cvl.download.throttle import Throttle
+from cvl.download.wire import TIMEOUT, Wire
 from cvl.errors import Cancelled
 from cvl.events import Event, EventKind, Progress, Reporter, silent
 from cvl.root import Root
@@ -26,7 +29,7 @@ class Session:
 
     Args:
         root: the tree.
-        client: the HTTP client, one pool of connections for all.
+        wire: the HTTP clients.
         lock: what was seen at first contact.
         links: the list of signed links, where the user has one.
         policy: when to try again.
@@ -35,13 +38,17 @@ class Session:
         accept_digest: take single-source digests for wrong where the bytes differ at the right size.
         keep_archives: leave archives on the disk after they are unpacked.
         downloads: a folder of files that the user downloaded by hand.
+        wait_for_links: ask for a fresh list of signed links once the rest is done, and wait for it.
         retry_failed: try addresses again that were once given up for good.
         jobs: files in flight at once.
-        connections: of lists of many small files.
+        connections: the budget of connections that all share.
+        speeds: what hosts gave so far.
+        limit_rate: bytes a second over all, None for as many as come.
+        timeout: seconds without a byte after which a connection is given up.
     """
 
     root: Root
-    client: httpx.Client
+    wire: Wire
     lock: Lock
     links: LinkList | None = None
     policy: Policy = field(default_factory=Policy)
@@ -50,9 +57,18 @@ class Session:
     accept_digest: bool = False
     keep_archives: bool = False
     downloads: Path | None = None
+    wait_for_links: bool = False
     retry_failed: bool = False
     jobs: int = 4
-    connections: int = 32
+    connections: Connections = field(default_factory=Connections)
+    speeds: Speeds = field(default_factory=Speeds)
+    limit_rate: int | None = None
+    timeout: float = TIMEOUT
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """What holds all transfers to the rate that the user set."""
+        return Throttle(self.limit_rate, self.cancel)
 
     def check_cancelled(self) -> None:
         """Raise Cancelled once the user wants to stop."""
@@ -66,13 +82,14 @@ class Session:
         """
         told = 0.0
 
-        def progress(done: int, total: int | None) -> None:
+        def progress(done: int, total: int | None, connections: int = 1, /) -> None:
             nonlocal told
             self.check_cancelled()
             now = time.monotonic()
             if now - told >= _REPORT_EVERY or done == total:
                 told = now
-                self.report(Event(kind, name, source, done, total if total is not None else expected))
+                in_all = total if total is not None else expected
+                self.report(Event(kind, name, source, done, in_all, connections=connections))
 
         return progress
 

@@ -12,11 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from cvl.download.expand import ledger_path, pending
+from cvl.download.part import Part
 from cvl.download.receipts import Receipt, read_receipt
 from cvl.download.select import Remote, Wanted
 from cvl.files import count_files
 from cvl.manifest import Catalog, Expect, Link
 from cvl.root import Root
+
+_BLOCK = 512
+"""Bytes that `st_blocks` counts in."""
 
 
 class Presence(StrEnum):
@@ -39,6 +43,7 @@ class Found:
         lost: how many files of it stood in the tree once and are gone.
         adopted: whether it was found in the tree without a receipt of ours.
         pending: for a list of small files, how many are still to be fetched.
+        reserved: bytes of the disk that an unfinished transfer holds already.
     """
 
     presence: Presence
@@ -47,6 +52,7 @@ class Found:
     lost: int = 0
     adopted: bool = False
     pending: int = 0
+    reserved: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class _Scout:
             return Found(Presence.ARCHIVE, brought.stat().st_size, brought, lost)
         part = self._root.downloads / f"{remote.name}.part"
         if part.is_file():
-            return Found(Presence.PART, part.stat().st_size, None, lost)
+            return Found(Presence.PART, Part(part).size, None, lost, reserved=part.stat().st_blocks * _BLOCK)
         return Found(Presence.ABSENT, 0, None, lost)
 
     def _lost(self, receipt: Receipt, remote: Remote) -> int:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 from cvl.download import drive, hub, openxlab
 from cvl.download.check import algorithms, check
-from cvl.download.http import Address, Arrival, download
+from cvl.download.http import Address, Arrival
 from cvl.download.lock import Seen, unsigned
+from cvl.download.mirrors import Hurry, SlowError
 from cvl.download.part import Part
+from cvl.download.policy import Budget
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.errors import DigestError, GoneError, RefusedError, TransferError, WrongContentError
+from cvl.download.swarm import download
+from cvl.errors import DigestError, ExpiredError, GoneError, RefusedError, TransferError, WebPageError, WrongContentError
 from cvl.events import Event, EventKind, Progress
 
 
@@ -32,21 +37,33 @@ class Arrived:
 def transfer(remote: Remote, session: Session) -> Arrived:
     """Bring `remote`, from the first of its addresses that gives it.
 
+    An address that crawls is left for the next one, and comes back last if no other gives the file.
+
     Raises:
         TransferError: no address gave it; the message is the last one's, and what came is kept.
         Cancelled: the user wants to stop; what came is kept.
     """
     part = Part(session.root.downloads / f"{remote.name}.part", algorithms(remote))
     failures: list[TransferError] = []
-    urls = _usable(remote, session)
-    for url in urls:
-        try:
-            return _from(url, remote, part, session)
-        except TransferError as error:
-            failures.append(error)
-            if url != urls[-1]:
-                _tell(session, remote, EventKind.RETRY, f"{error}; trying the next mirror")
-    raise failures[-1]
+    waiting = deque(session.speeds.order(_usable(remote, session)))
+    crawled: set[str] = set()
+    try:
+        while waiting:
+            url = waiting.popleft()
+            try:
+                arrived = _from(url, remote, part, session, may_leave=bool(waiting) and url not in crawled)
+                drive.forget(part.path)
+                return arrived
+            except TransferError as error:
+                failures.append(error)
+                if isinstance(error, SlowError):
+                    crawled.add(url)
+                    waiting.append(url)
+                if waiting:
+                    _tell(session, remote, EventKind.RETRY, f"{error}; trying the next mirror")
+        raise failures[-1]
+    finally:
+        part.close()
 
 
 def _usable(remote: Remote, session: Session) -> tuple[str, ...]:
@@ -56,13 +73,15 @@ def _usable(remote: Remote, session: Session) -> tuple[str, ...]:
     return tuple(url for url in remote.urls if not url.startswith("links:")) or remote.urls
 
 
-def _from(url: str, remote: Remote, part: Part, session: Session) -> Arrived:
+def _from(url: str, remote: Remote, part: Part, session: Session, *, may_leave: bool) -> Arrived:
     """Bring `remote` from one address, trying again as long as the policy allows."""
-    failures, damaged = 0, False
+    budget = Budget(session.policy, lambda text, wait: _tell(session, remote, EventKind.RETRY, text, wait))
+    damaged = paged = False
     while True:
-        before = part.size
+        before, began = part.size, time.monotonic()
         try:
-            arrival, learned = _attempt(url, remote, part, session)
+            arrival, learned = _attempt(url, remote, part, session, budget, may_leave)
+            session.speeds.note(url, part.size - before, time.monotonic() - began)
             return _accept(arrival, learned, part, session)
         except DigestError as error:
             if remote.certainty != "confirmed":
@@ -72,16 +91,25 @@ def _from(url: str, remote: Remote, part: Part, session: Session) -> Arrived:
                 raise
             damaged = True
             _tell(session, remote, EventKind.RETRY, f"{error}; fetching it once more")
-        except (GoneError, RefusedError, WrongContentError):
+        except WebPageError as error:
+            # Servers in trouble show pages too: once more, for that.
+            wait = None if paged else budget.spend(error, reached=True)
+            if wait is None:
+                raise
+            paged = True
+            session.sleep(wait)
+        except (GoneError, RefusedError, WrongContentError, SlowError):
             raise
         except TransferError as error:
             # Once the user wants to stop, what breaks is nobody's concern any more.
             session.check_cancelled()
-            failures = 1 if part.size > before else failures + 1
-            wait = session.policy.wait(failures, error.retry_after)
+            if budget.spent:
+                raise
+            if part.size > before:
+                budget.refill()
+            wait = budget.spend(error, reached=part.size > 0)
             if wait is None:
                 raise
-            _tell(session, remote, EventKind.RETRY, f"{error}; again in {wait:.0f} s")
             session.sleep(wait)
 
 
@@ -97,40 +125,48 @@ def _accept(arrival: Arrival, remote: Remote, part: Part, session: Session) -> A
     return Arrived(part.finish(), seen)
 
 
-def _attempt(url: str, remote: Remote, part: Part, session: Session) -> tuple[Arrival, Remote]:
-    progress = session.progress(EventKind.PROGRESS, remote.name, remote.source, remote.expected_bytes)
-    proven = remote.sha256 is not None or remote.md5 is not None
-    if remote.size is not None and part.size == remote.size:
+def _attempt(
+    url: str, remote: Remote, part: Part, session: Session, budget: Budget, may_leave: bool
+) -> tuple[Arrival, Remote]:
+    told = session.progress(EventKind.PROGRESS, remote.name, remote.source, remote.expected_bytes)
+    progress: Progress = Hurry(url, told) if may_leave else told
+    if remote.size is not None and part.complete and part.size == remote.size:
         return Arrival(unsigned(url)), remote
     match url.partition(":")[0]:
         case "http" | "https":
-            return download(session.client, Address(url, {}, remote.size, proven), part, progress), remote
+            address = Address(url, {}, remote.size, remote.proven)
+            return download(address, part, session, progress, budget), remote
         case "hf":
-            return hub.fetch(url, remote, part, session, progress)
+            return hub.fetch(url, remote, part, session, progress, budget)
         case "gdrive":
             return drive.fetch(url, part, session, progress), remote
         case "openxlab":
             return openxlab.fetch(url, part, session), remote
         case _:
-            return _signed(url, remote, part, session, progress), remote
+            return _signed(url, remote, part, session, progress, budget), remote
 
 
-def _signed(url: str, remote: Remote, part: Part, session: Session, progress: Progress) -> Arrival:
+def _signed(
+    url: str, remote: Remote, part: Part, session: Session, progress: Progress, budget: Budget
+) -> Arrival:
     """Bring a file of a list of signed links."""
     if session.links is None:
         raise RefusedError(f"{remote.name}: there is no list of signed links", hint="name it with --sam-links")
     name = url.removeprefix("links:")
-    link = session.links.links.get(name)
-    if link is None:
+    if name not in session.links.links:
         hint = "name a list that has it with --sam-links"
         raise RefusedError(f"{remote.name}: {session.links.path} has no link for {name}", hint=hint)
-    proven = remote.sha256 is not None or remote.md5 is not None
-    try:
-        return download(session.client, Address(link, {}, remote.size, proven), part, progress)
-    except RefusedError as error:
-        hint = "get a fresh list of links from the source's page and run the command again: it goes on where it stood"
-        raise RefusedError(f"{error}: the signed link is no longer good", hint=hint) from error
+    refused: set[str] = set()
+    while (link := session.links.again().good(name)) is not None and link not in refused:
+        address = Address(link, {}, remote.size, remote.proven, renewable=True)
+        try:
+            return download(address, part, session, progress, budget)
+        except (GoneError, RefusedError):
+            # The user may have saved a fresh list meanwhile: then it goes on where it stood.
+            refused.add(link)
+    hint = f"save a fresh list as {session.links.path} and run the command again: it goes on where it stood"
+    raise ExpiredError(f"{remote.name}: the signed link of {name} is no longer good", hint=hint)
 
 
-def _tell(session: Session, remote: Remote, kind: EventKind, text: str) -> None:
-    session.report(Event(kind, remote.name, remote.source, text=text))
+def _tell(session: Session, remote: Remote, kind: EventKind, text: str, wait: float = 0.0) -> None:
+    session.report(Event(kind, remote.name, remote.source, text=text, wait=wait))

@@ -93,6 +93,15 @@ class Catalog:
         parts = (self.models[model].language_model, self.models[model].vision_tower)
         return tuple(dict.fromkeys(part.source for part in parts))
 
+    @property
+    def polite_connections(self) -> dict[str, int]:
+        """By host, how many connections at once its manifests allow; the lowest number counts."""
+        limits: dict[str, int] = {}
+        for source in self.sources.values():
+            for host, limit in source.connections.items():
+                limits[host] = min(limit, limits.get(host, limit))
+        return limits
+
     def owner(self, path: str) -> str | None:
         """The source that fills the folder in which `path` lies, or None for a path that no source claims."""
         best, owner = "", None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Self
 
@@ -286,12 +287,14 @@ class Source(Frozen):
         licence: of the data, as far as known.
         homepage: the publisher's page.
         asks: what it wants of the user, in a few words; empty for nothing.
+        connections: by host, how many connections at once are polite there.
     """
 
     title: str
     licence: str = ""
     homepage: Url | None = None
     asks: str = ""
+    connections: Mapping[str, PositiveInt] = Field(default_factory=dict)
     gate: Gate | None = None
     files: tuple[File, ...] = ()
     alternatives: tuple[Alternative, ...] = ()

@@ -8,20 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from fetching import MakeSession, Told
 from huggingface_hub import close_session
 
 from cvl.demo.internet import Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download.http import make_client
+from cvl.download.connections import Connections
 from cvl.download.lock import Lock
 from cvl.download.policy import Policy
 from cvl.download.session import Session
+from cvl.download.wire import Wire, open_wire
 from cvl.root import Root
 
-SWIFT = Policy(attempts=3, base=0.01)
+SWIFT = Policy(attempts=3, base=0.01, outage=0)
 """Gives up after three failures and hardly waits between them."""
 
 
@@ -50,16 +50,10 @@ def web(site: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 @pytest.fixture
-def client(web: Internet) -> Iterator[httpx.Client]:
-    """A client as fetches use it."""
-    with make_client(8) as client:
-        yield client
-
-
-@pytest.fixture
-def impatient(client: httpx.Client) -> None:
-    """The client gives up soon on a server that says nothing."""
-    client.timeout = httpx.Timeout(1, connect=20, pool=None)
+def wire(web: Internet) -> Iterator[Wire]:
+    """The wire as fetches use it."""
+    with open_wire() as wire:
+        yield wire
 
 
 @pytest.fixture
@@ -69,9 +63,18 @@ def told() -> Told:
 
 
 @pytest.fixture
-def session(tree: Root, client: httpx.Client, told: Told) -> Session:
+def session(tree: Root, wire: Wire, told: Told) -> Session:
     """A session on `tree` that waits for nothing and remembers what it says."""
-    return Session(root=tree, client=client, lock=Lock(tree.lock), policy=SWIFT, report=told, jobs=2, connections=4)
+    return Session(
+        root=tree, wire=wire, lock=Lock(tree.lock), policy=SWIFT, report=told, jobs=2, connections=Connections(4)
+    )
+
+
+@pytest.fixture
+def impatient(session: Session) -> Iterator[Session]:
+    """`session`, but it gives up soon on a server that says nothing."""
+    with open_wire(timeout=1) as wire:
+        yield replace(session, wire=wire, timeout=1.0)
 
 
 @pytest.fixture
@@ -79,7 +82,11 @@ def make_session(session: Session) -> MakeSession:
     """`session` with some fields changed, as another process would begin it: with the lock as the disk has it."""
 
     def make(**changes: Any) -> Session:
-        fresh: dict[str, Any] = {"lock": Lock(session.root.lock), "cancel": threading.Event()}
+        fresh: dict[str, Any] = {
+            "lock": Lock(session.root.lock),
+            "cancel": threading.Event(),
+            "connections": Connections(session.connections.total),
+        }
         return replace(session, **(fresh | changes))
 
     return make

@@ -1,0 +1,144 @@
+"""Who may open how many connections: one budget for all that is fetched at once, shared fairly, and kept per host.
+
+A file asks for each further connection and gives it back when it has no more work for it. What a file may have is an
+equal share of the budget, and more while the others leave theirs; one that has more is told so, and gives one back
+after its present piece. A host that says 429 or 503, or breaks off, gets half as many, and one more again after each
+quiet while: additive increase, multiplicative decrease, within the budget and the host's own limit of the manifests.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+TOTAL = 16
+"""Connections at once over all files, unless the user says otherwise."""
+
+_QUIET = 5.0
+"""Seconds without trouble after which a host gets one connection more."""
+_SETTLE = 1.0
+"""Seconds within which several connections that break are one and the same trouble."""
+
+
+@dataclass
+class _Host:
+    """What one host bears, as far as we have seen."""
+
+    ceiling: int
+    allowed: int
+    used: int = 0
+    paused_until: float = 0.0
+    changed: float = 0.0
+    reached: bool = False
+
+
+class Connections:
+    """The budget of one run. Safe to use from threads."""
+
+    def __init__(self, total: int = TOTAL, limits: Mapping[str, int] | None = None) -> None:
+        self.total = total
+        self._limits = dict(limits or {})
+        self._mutex = threading.Lock()
+        self._hosts: dict[str, _Host] = {}
+        self._members: list[Member] = []
+
+    @contextmanager
+    def join(self, host: str) -> Iterator[Member]:
+        """Take part in the budget with a file of `host`; at the end what is still taken is given back."""
+        with self._mutex:
+            member = Member(self, self._hosts.setdefault(host, self._new(host)))
+            self._members.append(member)
+        try:
+            yield member
+        finally:
+            with self._mutex:
+                self._members.remove(member)
+                member.host.used -= member.used
+
+    @property
+    def used(self) -> int:
+        """Connections that are taken, over all files."""
+        return sum(member.used for member in self._members)
+
+    def reached(self, host: str) -> bool:
+        """Whether the host has answered in this run: if it cannot be reached later, the network may be down."""
+        with self._mutex:
+            return host in self._hosts and self._hosts[host].reached
+
+    def _new(self, host: str) -> _Host:
+        ceiling = min(self._limits.get(host, self.total), self.total)
+        return _Host(ceiling, ceiling)
+
+    def _share(self) -> int:
+        return max(self.total // max(len(self._members), 1), 1)
+
+    def _owed(self, member: Member) -> int:
+        """Connections that other files could take and have not yet had of their shares."""
+        share = self._share()
+        others = (other for other in self._members if other is not member and other.host.used < other.host.allowed)
+        return sum(max(min(other.want, share) - other.used, 0) for other in others)
+
+
+@dataclass(eq=False)
+class Member:
+    """One file's part in the budget.
+
+    Args:
+        want: how many connections it could use now; it is owed no more than that.
+        used: how many it has.
+    """
+
+    connections: Connections
+    host: _Host
+    want: int = 1
+    used: int = field(default=0)
+
+    def take(self) -> bool:
+        """Ask for one further connection; whether it may be had now."""
+        budget, host = self.connections, self.host
+        with budget._mutex:
+            free = budget.total - budget.used
+            if free <= 0 or host.used >= host.allowed or time.monotonic() < host.paused_until:
+                return False
+            if self.used >= budget._share() and free <= budget._owed(self):
+                return False
+            self.used += 1
+            host.used += 1
+            return True
+
+    def give(self) -> None:
+        """Give one connection back."""
+        with self.connections._mutex:
+            self.used -= 1
+            self.host.used -= 1
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a connection should be given back: it is more than the share, or more than the host bears."""
+        budget = self.connections
+        with budget._mutex:
+            if self.host.used > self.host.allowed:
+                return True
+            free = budget.total - budget.used
+            return self.used > budget._share() and free < budget._owed(self)
+
+    def pressure(self, pause: float = 0.0) -> None:
+        """The host said that it is too much, or broke off; nothing new is opened to it for `pause` seconds."""
+        now, host = time.monotonic(), self.host
+        with self.connections._mutex:
+            host.paused_until = max(host.paused_until, now + pause)
+            if now - host.changed >= _SETTLE:
+                host.allowed = max(min(host.used, host.allowed) // 2, 1)
+                host.changed = now
+
+    def relieved(self) -> None:
+        """The host gave what it was asked for."""
+        now, host = time.monotonic(), self.host
+        with self.connections._mutex:
+            host.reached = True
+            if host.allowed < host.ceiling and now - host.changed >= _QUIET:
+                host.allowed += 1
+                host.changed = now
