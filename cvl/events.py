@@ -49,13 +49,15 @@ class Event:
 
 
 Reporter = Callable[[Event], None]
+Progress = Callable[[int, int | None], None]
+"""Is told what is done, and what there is in all, None where nobody knows."""
 
 
-class Progress(Protocol):
-    """Is told how work goes."""
+class TransferProgress(Protocol):
+    """Is told how a transfer goes; a `Progress` to those who do not count connections."""
 
     def __call__(self, done: int, total: int | None, connections: int = 1, /) -> None:
-        """So much is `done` of `total`, which is None where nobody knows, by so many connections."""
+        """So many bytes are here, of so many in all, and so many connections move them."""
 
 
 def silent(_event: Event) -> None:

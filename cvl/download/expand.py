@@ -7,26 +7,25 @@ picture is a failure, not a file.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-import msgspec
-
-from cvl.download.http import is_framed, raise_for_status, translated
 from cvl.download.ledger import Ledger, Row, State, open_ledger, read_ledger
+from cvl.download.listing import check_case, read_list
+from cvl.download.missing import write_missing
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.errors import AnnotationError, DiskError, GoneError, RefusedError, TransferError, WrongContentError
+from cvl.download.small import fetch_small
+from cvl.errors import DiskError
 from cvl.events import EventKind
-from cvl.files import write_atomically
-from cvl.images import sniff
+from cvl.images import PICTURE_SUFFIXES
 from cvl.root import Root
 
-_SETTLE_EVERY = 256
+_SETTLE_EVERY = 0.5
+"""Seconds. What a kill makes forgotten is looked for on the disk, or asked again."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Expanded:
         failed: addresses that may answer another time.
         bytes: that were moved.
         ledger: where each address's reason is kept.
+        reasons: how many could not be had for each class of reasons, such as `404 Not Found`, most frequent first.
+        missing: the table of all that could not be had, None if nothing is missing.
     """
 
     done: int
@@ -46,6 +47,8 @@ class Expanded:
     failed: int
     bytes: int
     ledger: Path
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    missing: Path | None = None
 
     @property
     def short(self) -> bool:
@@ -61,13 +64,18 @@ def expand(remote: Remote, session: Session) -> Expanded:
         Cancelled: the user wants to stop; the ledger knows what is done.
     """
     assert remote.expand is not None
+    addresses = read_list(session.root.at(remote.path or ""), remote.expand.url_field)
+    folder = session.root.at(remote.expand.into)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_case(addresses, folder)
     path = ledger_path(session.root, remote.name)
     with open_ledger(path) as ledger:
-        ledger.enter(_entries(session.root.at(remote.path or ""), remote.expand.url_field))
-        _reconcile(ledger, session.root.at(remote.expand.into))
-        again = [State.WAITING, State.FAILED] + [State.GONE] * session.retry_failed
-        moved = _fetch_all(list(ledger.rows(*again)), ledger, remote, session)
-        return Expanded(ledger.count(State.DONE), ledger.count(State.GONE), ledger.count(State.FAILED), moved, path)
+        ledger.enter(addresses)
+        # A hundred megabytes less while the pictures come.
+        del addresses
+        ledger.reconcile(_here(folder))
+        moved = _fetch(ledger, folder, remote, session)
+        return _outcome(ledger, path, moved)
 
 
 def pending(path: Path, folder: Path, *, retry_failed: bool) -> int | None:
@@ -79,11 +87,10 @@ def pending(path: Path, folder: Path, *, retry_failed: bool) -> int | None:
     if not path.exists():
         return None
     # By key: a file that was converted has another suffix than it came with.
-    here = _by_key(_names(folder))
-    states = [State.DONE, State.WAITING, State.FAILED] + [State.GONE] * retry_failed
+    here = _here(folder)
     try:
         with read_ledger(path) as ledger:
-            return sum(row.key not in here for row in ledger.rows(*states))
+            return sum(key not in here for key in ledger.keys(State.DONE, *_to_ask(retry_failed=retry_failed)))
     except DiskError:
         return None
 
@@ -93,117 +100,51 @@ def ledger_path(root: Root, name: str) -> Path:
     return root.ledgers / f"{name}.sqlite"
 
 
-def _entries(path: Path, url_field: str) -> Iterator[tuple[str, str]]:
-    try:
-        listed = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, msgspec.Raw]])
-    except msgspec.DecodeError as error:
-        raise AnnotationError(f"{path} is not a JSON object of entries: {error}", hint="fetch it again") from error
-    for key, entry in listed.items():
-        if url_field not in entry:
-            raise AnnotationError(
-                f"{path}: the entry {key} has no `{url_field}`", hint="check `url_field` in the manifest"
-            )
-        if not re.fullmatch(r"[\w-][\w.-]*", key):
-            raise AnnotationError(
-                f"{path}: the key `{key}` cannot be a file's name", hint="check where the list comes from"
-            )
-        try:
-            yield key, msgspec.json.decode(entry[url_field], type=str)
-        except msgspec.DecodeError as error:
-            raise AnnotationError(f"{path}: `{url_field}` of the entry {key} is no address: {error}") from error
+def _to_ask(*, retry_failed: bool) -> tuple[State, ...]:
+    """The states of addresses that are asked, in this order: what was never asked comes first."""
+    return State.WAITING, State.FAILED, *[State.GONE] * retry_failed
 
 
-def _reconcile(ledger: Ledger, folder: Path) -> None:
-    """Bring the ledger up to what the disk holds: lost files are waiting again, those brought otherwise are done."""
-    here = _names(folder)
-    ledger.settle([Row(row.key, row.url) for row in ledger.rows(State.DONE) if row.name not in here])
-    by_key = _by_key(here)
-    waiting = [row for row in ledger.rows(State.WAITING, State.FAILED, State.GONE) if row.key in by_key]
-    ledger.settle([replace(row, state=State.DONE, name=by_key[row.key], reason=None) for row in waiting])
+def _here(folder: Path) -> dict[str, str]:
+    """The names of a folder's pictures by the key of the entry that they are of, which stands before the suffix."""
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        parts = (entry.name.rpartition(".") for entry in entries)
+        found = [(key, suffix) for key, _, suffix in parts if f".{suffix.lower()}" in PICTURE_SUFFIXES]
+    # Of several files the first in the order of names counts, whatever the order on the disk.
+    return {key: f"{key}.{suffix}" for key, suffix in sorted(found, reverse=True)}
 
 
-def _names(folder: Path) -> set[str]:
-    return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-
-
-def _by_key(names: set[str]) -> dict[str, str]:
-    """File names by the key of the entry that they are of, which is what stands before the suffix."""
-    return {name.rpartition(".")[0]: name for name in sorted(names, reverse=True)}
-
-
-def _fetch_all(rows: list[Row], ledger: Ledger, remote: Remote, session: Session) -> int:
-    """Fetch the rows with many connections at once, keeping the ledger as they come; returns the bytes moved."""
-    moved, finished = 0, 0
-    settled: list[Row] = []
+def _fetch(ledger: Ledger, folder: Path, remote: Remote, session: Session) -> int:
+    """Fetch what is to be asked, keeping the ledger as it comes; returns the bytes moved."""
+    rows = [row for state in _to_ask(retry_failed=session.retry_failed) for row in ledger.rows(state)]
     progress = session.progress(EventKind.UNPACK, remote.name, remote.source)
-    with ThreadPoolExecutor(session.connections, thread_name_prefix="cvl-small") as pool:
-        try:
-            for row in _completed(pool, rows, remote, session):
-                settled.append(row)
-                finished += 1
-                moved += row.bytes or 0
-                progress(finished, len(rows))
-                if len(settled) >= _SETTLE_EVERY:
-                    ledger.settle(settled)
-                    settled.clear()
-        finally:
-            ledger.settle(settled)
+    moved = 0
+    with closing(fetch_small(rows, folder, remote, session)) as settled:
+        for finished, (row, connections) in enumerate(_kept(settled, ledger), start=1):
+            moved += row.bytes or 0
+            progress(finished, len(rows), connections)
     return moved
 
 
-def _completed(pool: ThreadPoolExecutor, rows: list[Row], remote: Remote, session: Session) -> Iterator[Row]:
-    """Rows as they are settled. Only so many are handed out at once, so that a wish to stop is heard soon."""
-    waiting = iter(rows)
-    running: set[Future[Row]] = set()
-    while True:
-        for row in waiting:
-            running.add(pool.submit(_fetch_row, row, remote, session))
-            if len(running) >= 2 * session.connections:
-                break
-        if not running:
-            return
-        finished, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
-            yield future.result()
-        session.check_cancelled()
+def _kept(settled: Iterable[tuple[Row, int]], ledger: Ledger) -> Iterator[tuple[Row, int]]:
+    """What passes through, after all that is older than a moment is kept in the ledger."""
+    batch: list[Row] = []
+    kept = time.monotonic()
+    try:
+        for row, connections in settled:
+            batch.append(row)
+            if time.monotonic() - kept >= _SETTLE_EVERY:
+                ledger.settle(batch)
+                batch.clear()
+                kept = time.monotonic()
+            yield row, connections
+    finally:
+        ledger.settle(batch)
 
 
-def _fetch_row(row: Row, remote: Remote, session: Session) -> Row:
-    """Fetch one small file; whatever happens is a row."""
-    assert remote.expand is not None
-    failures = 0
-    while not session.cancel.is_set():
-        try:
-            content = _get(session.client, row.url)
-            return _place(row, content, session.root.at(remote.expand.into))
-        except GoneError as error:
-            return replace(row, state=State.GONE, reason=str(error))
-        except (RefusedError, WrongContentError) as error:
-            # A proxy or a host that is angry for a day refuses everything: that is no reason to give up for good.
-            return replace(row, state=State.FAILED, reason=str(error))
-        except TransferError as error:
-            failures += 1
-            pause = session.policy.wait(failures, error.retry_after)
-            if pause is None:
-                return replace(row, state=State.FAILED, reason=str(error))
-            session.cancel.wait(pause)
-    return row
-
-
-def _get(client: httpx.Client, url: str) -> bytes:
-    with translated(url):
-        response = client.get(url)
-        raise_for_status(response)
-        if "content-length" not in response.headers and not is_framed(response):
-            raise TransferError(f"{url}: the server does not say how long the file is, so a cut one could not be told")
-        return response.content
-
-
-def _place(row: Row, content: bytes, folder: Path) -> Row:
-    kind = sniff(content)
-    if kind is None:
-        raise WrongContentError(f"{row.url}: expected a picture, found {content[:16]!r}…")
-    name = row.key + kind.suffix
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / name, content)
-    return replace(row, state=State.DONE, name=name, bytes=len(content), reason=None)
+def _outcome(ledger: Ledger, path: Path, moved: int) -> Expanded:
+    done, gone, failed = (ledger.count(state) for state in (State.DONE, State.GONE, State.FAILED))
+    missing = write_missing(ledger, path.with_suffix(".missing.tsv"))
+    return Expanded(done, gone, failed, moved, path, ledger.reasons(), missing)

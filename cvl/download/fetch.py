@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cvl.download.http import make_client
+from cvl.download.connections import TOTAL, Connections
 from cvl.download.links import LinkList, check_links, read_links
 from cvl.download.lock import Lock
 from cvl.download.plan import Plan, plan
@@ -15,6 +15,7 @@ from cvl.download.run import Result, run
 from cvl.download.select import Remote, Request, Wanted, select
 from cvl.download.session import Session
 from cvl.download.survey import Presence, Survey, survey
+from cvl.download.wire import TIMEOUT, open_wire
 from cvl.errors import GateError
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.manifest import Catalog
@@ -34,6 +35,10 @@ class Options:
         keep_archives: leave archives on the disk after they are unpacked.
         retry_failed: try addresses of lists again that were given up for good.
         policy: when to try again.
+        wait_for_links: ask for a fresh list of signed links once the rest is done, and wait for it.
+        connections: at once, over all files.
+        limit_rate: bytes a second over all, None for as many as come.
+        timeout: seconds without a byte after which a connection is given up.
     """
 
     jobs: int = 4
@@ -44,6 +49,10 @@ class Options:
     keep_archives: bool = False
     retry_failed: bool = False
     policy: Policy = field(default_factory=Policy)
+    wait_for_links: bool = False
+    connections: int = TOTAL
+    limit_rate: int | None = None
+    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -97,11 +106,10 @@ def execute(
     """
     for name, error in prepared.skipped.items():
         report(Event(EventKind.NOTE, source=name, text=f"skipped: {error}", hint=error.hint or ""))
-    small = 32
-    with make_client(options.jobs + small) as client:
+    with open_wire(timeout=options.timeout) as wire:
         session = Session(
             root=root,
-            client=client,
+            wire=wire,
             lock=prepared.lock,
             links=prepared.links,
             policy=options.policy,
@@ -111,8 +119,11 @@ def execute(
             keep_archives=options.keep_archives,
             downloads=options.downloads,
             retry_failed=options.retry_failed,
+            wait_for_links=options.wait_for_links,
             jobs=options.jobs,
-            connections=small,
+            connections=Connections(options.connections, catalog.polite_connections),
+            limit_rate=options.limit_rate,
+            timeout=options.timeout,
         )
         return run(prepared.plan, catalog, session)
 

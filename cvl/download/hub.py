@@ -12,27 +12,32 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from cvl.download.http import Address, Arrival, download, retry_after
+from cvl.download.answers import retry_after
+from cvl.download.http import Address, Arrival
 from cvl.download.part import Part
+from cvl.download.policy import Budget
 from cvl.download.select import Remote
 from cvl.download.session import Session
+from cvl.download.swarm import download
 from cvl.errors import GoneError, RefusedError, TransferError, WrongContentError
-from cvl.events import Progress
+from cvl.events import TransferProgress
 from cvl.manifest import hub_place
 
 # The etag of an LFS file is its sha256, that of any other a git hash of 40 digits.
 _SHA256_DIGITS = 64
 
 
-def fetch(url: str, remote: Remote, part: Part, session: Session, progress: Progress) -> tuple[Arrival, Remote]:
+def fetch(
+    url: str, remote: Remote, part: Part, session: Session, progress: TransferProgress, budget: Budget
+) -> tuple[Arrival, Remote]:
     """Bring one file of a hub repository; returns also the remote with the size and digest that the hub names.
 
     The revision is the manifest's, else the one that the lock saw, else the head of the main branch.
     """
     address, revision, remote = _resolve(url, remote, session)
     try:
-        arrival = download(session.client, address, part, progress)
-    except RefusedError as error:
+        arrival = download(address, part, session, progress, budget)
+    except (GoneError, RefusedError) as error:
         # The hub named this address a moment ago: its signature ran out, and the next attempt resolves anew.
         raise TransferError(str(error)) from error
     return replace(arrival, url=url, revision=revision), remote
@@ -53,8 +58,8 @@ def _resolve(url: str, remote: Remote, session: Session) -> tuple[Address, str |
     # The token is the hub's: the storage that it sends us to must not see it.
     token = get_token() if same_host else None
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    proven = remote.sha256 is not None or remote.md5 is not None
-    return Address(found.location, headers, remote.size, proven), found.commit_hash, remote
+    address = Address(found.location, headers, remote.size, remote.proven, renewable=True)
+    return address, found.commit_hash, remote
 
 
 def list_snapshot(remote: Remote, session: Session) -> tuple[Remote, ...]:
@@ -105,11 +110,10 @@ def _check_digest(url: str, remote: Remote, digest: str | None, session: Session
 
 def _learned(remote: Remote, size: int | None, digest: str | None) -> Remote:
     """The remote with what the hub says of it, where the manifest is silent."""
-    known = remote.sha256 is not None or remote.md5 is not None
     return replace(
         remote,
         size=remote.size if remote.size is not None else size,
-        sha256=remote.sha256 if known else digest,
+        sha256=remote.sha256 if remote.proven else digest,
     )
 
 

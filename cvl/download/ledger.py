@@ -7,7 +7,7 @@ themselves are published by renaming and looked for again.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,6 +20,11 @@ CREATE TABLE IF NOT EXISTS files (
     key TEXT PRIMARY KEY, url TEXT NOT NULL, state INTEGER NOT NULL, name TEXT, bytes INTEGER, reason TEXT
 ) WITHOUT ROWID
 """
+# What stands before the first colon is the class of a reason.
+_REASONS = """
+SELECT substr(reason, 1, instr(reason || ': ', ': ') - 1) AS class, count(*) AS many
+FROM files WHERE state IN (:gone, :failed) GROUP BY class ORDER BY many DESC, class
+"""
 
 
 class State(IntEnum):
@@ -31,7 +36,7 @@ class State(IntEnum):
     FAILED = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """What became of one address.
 
@@ -41,7 +46,7 @@ class Row:
         state: what became of it.
         name: of the file that it left.
         bytes: of that file.
-        reason: why there is none.
+        reason: why there is none: a class, such as `404 Not Found`, and after a colon what is special.
     """
 
     key: str
@@ -62,37 +67,71 @@ class Ledger:
         """Make the table, if it is not there."""
         self._connection.execute(_SCHEMA)
 
-    def enter(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Add the entries (key, address) of the list; one whose address changed is looked at anew."""
-        self._connection.executemany(
-            "INSERT INTO files (key, url, state) VALUES (?, ?, 0) ON CONFLICT (key) DO UPDATE "
-            "SET state = 0, url = excluded.url, reason = NULL WHERE url != excluded.url",
-            entries,
-        )
-        self._connection.commit()
+    def enter(self, addresses: Mapping[str, str]) -> None:
+        """Take over the list, addresses by key: one that changed is looked at anew, what it lost is forgotten."""
+        with self._connection:
+            known = dict(self._connection.execute("SELECT key, url FROM files"))
+            self._connection.executemany(
+                "DELETE FROM files WHERE key = ?", [(key,) for key in known if key not in addresses]
+            )
+            self._connection.executemany(
+                "INSERT INTO files (key, url, state) VALUES (?, ?, 0) ON CONFLICT (key) DO UPDATE "
+                "SET state = 0, url = excluded.url, reason = NULL",
+                sorted((key, url) for key, url in addresses.items() if known.get(key) != url),
+            )
+
+    def reconcile(self, here: Mapping[str, str]) -> None:
+        """Bring the rows up to what the disk holds, names of files by key.
+
+        Files that were lost wait again; those that came otherwise, or were renamed, are done.
+        """
+        lost, found = [], []
+        for key, state, name in self._connection.execute("SELECT key, state, name FROM files"):
+            if key not in here:
+                if state == State.DONE:
+                    lost.append((key,))
+            elif state != State.DONE or name != here[key]:
+                found.append((here[key], key))
+        with self._connection:
+            self._connection.executemany(
+                "UPDATE files SET state = 0, name = NULL, bytes = NULL, reason = NULL WHERE key = ?", lost
+            )
+            self._connection.executemany("UPDATE files SET state = 1, name = ?, reason = NULL WHERE key = ?", found)
 
     def settle(self, rows: Iterable[Row]) -> None:
         """Keep what became of some addresses."""
-        self._connection.executemany(
-            "UPDATE files SET state = ?, name = ?, bytes = ?, reason = ? WHERE key = ?",
-            [(row.state, row.name, row.bytes, row.reason, row.key) for row in rows],
-        )
-        self._connection.commit()
+        with self._connection:
+            self._connection.executemany(
+                "UPDATE files SET state = ?, name = ?, bytes = ?, reason = ? WHERE key = ?",
+                [(row.state, row.name, row.bytes, row.reason, row.key) for row in rows],
+            )
 
     def rows(self, *states: State) -> Iterator[Row]:
         """The rows in one of `states`, in the order of their keys."""
-        marks = ",".join("?" * len(states))
-        query = f"SELECT key, url, state, name, bytes, reason FROM files WHERE state IN ({marks}) ORDER BY key"
+        query = f"SELECT key, url, state, name, bytes, reason FROM files WHERE {_is_in(states)} ORDER BY key"
         for key, url, state, name, size, reason in self._connection.execute(query, states):
             yield Row(key, url, State(state), name, size, reason)
 
+    def keys(self, *states: State) -> Iterator[str]:
+        """The keys of the rows in one of `states`."""
+        for (key,) in self._connection.execute(f"SELECT key FROM files WHERE {_is_in(states)}", states):
+            yield key
+
     def count(self, *states: State) -> int:
         """How many rows are in one of `states`."""
-        marks = ",".join("?" * len(states))
-        found: int = self._connection.execute(
-            f"SELECT count(*) FROM files WHERE state IN ({marks})", states
-        ).fetchone()[0]
+        found: int = self._connection.execute(f"SELECT count(*) FROM files WHERE {_is_in(states)}", states).fetchone()[
+            0
+        ]
         return found
+
+    def reasons(self) -> dict[str, int]:
+        """How many rows could not be had for each class of reasons, most frequent first."""
+        states = {"gone": State.GONE, "failed": State.FAILED}
+        return {reason or "": many for reason, many in self._connection.execute(_REASONS, states)}
+
+
+def _is_in(states: tuple[State, ...]) -> str:
+    return f"state IN ({','.join('?' * len(states))})"
 
 
 @contextmanager

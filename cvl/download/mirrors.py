@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from cvl.errors import TransferError
-from cvl.events import Progress
+from cvl.events import TransferProgress
 
 _MUCH_SLOWER = 4.0
 """A host goes behind the others if one of them was so many times as fast."""
@@ -46,13 +46,13 @@ class SlowError(TransferError):
 
 
 class Hurry:
-    """Progress that gives a crawling address up for the next one.
+    """TransferProgress that gives a crawling address up for the next one.
 
     Raises:
         SlowError: from the call that finds it crawling.
     """
 
-    def __init__(self, url: str, progress: Progress) -> None:
+    def __init__(self, url: str, progress: TransferProgress) -> None:
         self._url = url
         self._progress = progress
         self._mark: tuple[float, int] | None = None

@@ -17,6 +17,7 @@ from cvl.download.ranges import Ranges, Span
 from cvl.files import reserve
 
 CHUNK = 1 << 20
+_JOURNAL = ".journal"
 
 
 class Part:
@@ -164,7 +165,8 @@ class Part:
         self._reset_digests()
 
     def finish(self) -> Path:
-        """The finished file; its journal is not needed any more.
+        """The finished file. Its journal stays until `forget_journal`, after the file has found its place: a kill between
+        the two must not make a whole file one of which nobody knows anything.
 
         What took so long to fetch that it was synced on the way is synced once more, so that it outlives the machine
         before anybody counts on it; what came in moments is not worth waiting for the disk.
@@ -172,7 +174,6 @@ class Part:
         if self._synced and self._data is not None:
             os.fdatasync(self._data)
         self.close()
-        self._journal_path.unlink(missing_ok=True)
         return self.path
 
     def close(self) -> None:
@@ -185,8 +186,24 @@ class Part:
 
     @property
     def _journal_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".journal")
+        return _journal_of(self.path)
 
     def _reset_digests(self) -> None:
         self._hashes = [hashlib.new(algorithm) for algorithm in self._algorithms]
         self._hashed = 0
+
+
+def forget_journal(part: Path) -> None:
+    """Remove the journal of a part that is not one any more, because its file has found its place."""
+    _journal_of(part).unlink(missing_ok=True)
+
+
+def forget_orphans(folder: Path) -> None:
+    """Remove journals whose parts are gone, as a kill leaves them between a file's last step and `forget_journal`."""
+    for journal in folder.glob(f"*{_JOURNAL}"):
+        if not journal.with_name(journal.name.removesuffix(_JOURNAL)).exists():
+            journal.unlink(missing_ok=True)
+
+
+def _journal_of(part: Path) -> Path:
+    return part.with_name(part.name + _JOURNAL)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from cvl.download.part import forget_journal
 from cvl.download.plan import Step
 from cvl.download.receipts import Receipt, write_receipt
 from cvl.download.select import Remote
@@ -31,6 +32,7 @@ def land(step: Step, arrived: Arrived, session: Session) -> None:
     if remote.path is not None:
         place = session.root.at(remote.path)
         (take if brought else publish)(arrived.path, place)
+        forget_journal(arrived.path)
         receipt = single_file_receipt(remote, place, sha256=arrived.seen.sha256 or None, url=arrived.seen.url)
         write_receipt(session.root, remote.name, receipt)
         return
@@ -38,6 +40,7 @@ def land(step: Step, arrived: Arrived, session: Session) -> None:
     if archive != arrived.path:
         # From here on a kill finds a proven archive, not an unfinished transfer.
         publish(arrived.path, archive)
+        forget_journal(arrived.path)
     try:
         _unpack(step, archive, arrived, session)
     except ArchiveError as error:

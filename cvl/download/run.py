@@ -12,6 +12,7 @@ from pathlib import Path
 from cvl.download.expand import Expanded, expand
 from cvl.download.hub import list_snapshot
 from cvl.download.lock import Seen
+from cvl.download.part import forget_orphans
 from cvl.download.place import adopt, land, place_links, receipt_snapshot
 from cvl.download.plan import Action, Plan, Step, check_disk, plan
 from cvl.download.select import Remote, Wanted
@@ -129,6 +130,7 @@ def _sweep(plan_: Plan, session: Session) -> None:
         # Not all of our notes: an index or a report may be written just now by who holds no lock.
         for folder in (root.downloads, root.archives, root.receipts, root.ledgers, *map(root.at, sorted(filled))):
             sweep(folder)
+        forget_orphans(root.downloads)
         # Beside single files and the lock: what lies below may be all the rest of a huge tree.
         for folder in (root.path, *map(root.at, sorted(single))):
             sweep(folder, below=False)

@@ -16,7 +16,7 @@ from cvl.download.policy import Policy
 from cvl.download.throttle import Throttle
 from cvl.download.wire import TIMEOUT, Wire
 from cvl.errors import Cancelled
-from cvl.events import Event, EventKind, Progress, Reporter, silent
+from cvl.events import Event, EventKind, TransferProgress, Reporter, silent
 from cvl.root import Root
 
 # Often enough for a live view, rarely enough to cost nothing.
@@ -75,7 +75,7 @@ class Session:
         if self.cancel.is_set():
             raise Cancelled("stopped; what is done stays done", hint="run the same command again to go on")
 
-    def progress(self, kind: EventKind, name: str, source: str, expected: int | None = None) -> Progress:
+    def progress(self, kind: EventKind, name: str, source: str, expected: int | None = None) -> TransferProgress:
         """A callback for the work on one file: stops it once the user wants to, and reports now and then.
 
         It takes what is done and what there is in all; `expected` stands for the latter where it is None.

@@ -24,7 +24,7 @@ from cvl.download.segment import Segment
 from cvl.download.session import Session
 from cvl.download.wire import chunks, translated
 from cvl.errors import GoneError, RefusedError, TransferError, WebPageError, WrongContentError
-from cvl.events import Progress
+from cvl.events import TransferProgress
 
 _MIB = 1 << 20
 _SHORTEST, _FIRST, _LONGEST = _MIB, 8 * _MIB, 64 * _MIB
@@ -43,7 +43,7 @@ _TICK = 0.05
 _FINAL = (GoneError, RefusedError, WrongContentError, StaleError)
 
 
-def download(address: Address, part: Part, session: Session, progress: Progress, budget: Budget) -> Arrival:
+def download(address: Address, part: Part, session: Session, progress: TransferProgress, budget: Budget) -> Arrival:
     """Bring `part` to its full length, going on with what is here of it.
 
     `progress(bytes so far, bytes in all, connections)` is called all the while; what it raises ends the transfer. What
@@ -90,7 +90,7 @@ class _Swarm:
         self.resumed = _can_go_on(address, part)
         self._todo = _to_do(address, part, self.resumed)
 
-    def run(self, progress: Progress) -> Arrival:
+    def run(self, progress: TransferProgress) -> Arrival:
         """Lead until all bytes are here."""
         with self._session.connections.join(_host(self._address.url)) as member:
             try:

@@ -17,8 +17,16 @@ from cvl.download.policy import Budget
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.swarm import download
-from cvl.errors import DigestError, ExpiredError, GoneError, RefusedError, TransferError, WebPageError, WrongContentError
-from cvl.events import Event, EventKind, Progress
+from cvl.errors import (
+    DigestError,
+    ExpiredError,
+    GoneError,
+    RefusedError,
+    TransferError,
+    WebPageError,
+    WrongContentError,
+)
+from cvl.events import Event, EventKind, TransferProgress
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ def _attempt(
     url: str, remote: Remote, part: Part, session: Session, budget: Budget, may_leave: bool
 ) -> tuple[Arrival, Remote]:
     told = session.progress(EventKind.PROGRESS, remote.name, remote.source, remote.expected_bytes)
-    progress: Progress = Hurry(url, told) if may_leave else told
+    progress: TransferProgress = Hurry(url, told) if may_leave else told
     if remote.size is not None and part.complete and part.size == remote.size:
         return Arrival(unsigned(url)), remote
     match url.partition(":")[0]:
@@ -147,7 +155,7 @@ def _attempt(
 
 
 def _signed(
-    url: str, remote: Remote, part: Part, session: Session, progress: Progress, budget: Budget
+    url: str, remote: Remote, part: Part, session: Session, progress: TransferProgress, budget: Budget
 ) -> Arrival:
     """Bring a file of a list of signed links."""
     if session.links is None:

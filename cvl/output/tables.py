@@ -1,19 +1,19 @@
-"""Results as tables: sources, plans, fetches, verification, status."""
+"""Results as tables: sources, conversions, verification, status."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from rich.table import Table
 from rich.text import Text
 
 from cvl.convert.jpeg import ConversionReport, Removal
-from cvl.download.plan import Action, Plan
-from cvl.download.run import Result
-from cvl.errors import CvlError
 from cvl.manifest import Catalog, File, Source
 from cvl.output.console import gigabytes, print_whole, stderr, stdout
+from cvl.output.fetched import plain_result as plain_result
+from cvl.output.fetched import print_fetched as print_fetched
+from cvl.output.fetched import print_plan as print_plan
+from cvl.output.fetched import print_skipped as print_skipped
+from cvl.output.grid import new_table
 from cvl.status import SourceStatus, Status
 from cvl.verify.report import Problem, Report
 
@@ -22,7 +22,7 @@ _MARKS = {True: Text("yes", style="green"), False: Text("no", style="red"), None
 
 def print_sources(catalog: Catalog, statuses: tuple[SourceStatus, ...]) -> None:
     """Every source in a line: files, bytes, the stages that read it, what is here, licence, what it asks."""
-    table = _table("source", "files", "bytes", "stages", "here", "licence", "asks")
+    table = new_table("source", "files", "bytes", "stages", "here", "licence", "asks")
     for status in statuses:
         source = catalog.sources[status.name]
         row = (status.name, f"{status.files}", gigabytes(status.bytes or None), _stages(status), _here(status))
@@ -38,7 +38,7 @@ def print_source(source: Source, status: SourceStatus) -> None:
     console.print(
         f"page: {source.homepage or 'none'}; stages: {_stages(status)}; here: {status.here} of {status.files}"
     )
-    table = _table("file", "bytes", "digest", "lands in", "from")
+    table = new_table("file", "bytes", "digest", "lands in", "from")
     for file in source.files:
         table.add_row(file.name, gigabytes(_size(file)), _digest(file), _landing(file), file.url)
     if source.files:
@@ -84,69 +84,6 @@ def _stages(status: SourceStatus) -> str:
     return ",".join(map(str, status.stages)) or "-"
 
 
-def print_plan(plan: Plan) -> None:
-    """What a fetch would do, file by file, and what it costs."""
-    table = _table("source", "file", "what", "to move", "from")
-    for step in plan.steps:
-        moves = "" if step.action is Action.KEEP else gigabytes(step.transfer_bytes)
-        table.add_row(step.remote.source, step.remote.name, step.action, moves, step.remote.urls[0])
-    for link in plan.links:
-        table.add_row("", link.path, "link", "", link.target)
-    console = stdout()
-    console.print(table)
-    unknown = sum(step.transfer_bytes is None for step in plan.steps)
-    more = f" and {unknown} files of unknown size" if unknown else ""
-    console.print(
-        f"to move: {gigabytes(plan.transfer_bytes)}{more}; on disk at its peak: {gigabytes(plan.peak_bytes)} "
-        f"of {gigabytes(plan.free_bytes)} free"
-    )
-
-
-def print_skipped(skipped: Mapping[str, CvlError]) -> None:
-    """The sources that a plan leaves out, each with the reason."""
-    for name, reason in skipped.items():
-        stderr().print(Text.assemble((f"{name}: skipped: ", "yellow"), str(reason)))
-
-
-def print_fetched(result: Result) -> None:
-    """What a fetch did, source by source, and every file that is not here with what to do."""
-    table = _table("source", "fetched", "bytes", "failed")
-    for source in dict.fromkeys(outcome.remote.source for outcome in result.outcomes):
-        own = [outcome for outcome in result.outcomes if outcome.remote.source == source]
-        failed = [outcome for outcome in own if outcome in result.failed]
-        bytes_moved = gigabytes(sum(outcome.bytes for outcome in own))
-        red = Text(f"{len(failed)}", style="red" if failed else "")
-        table.add_row(source, f"{len(own) - len(failed)}", bytes_moved, red)
-    if result.outcomes:
-        stdout().print(table)
-    links = f", {result.links} links made" if result.links else ""
-    done = len(result.outcomes) - len(result.failed)
-    stdout().print(f"{done} files fetched ({gigabytes(result.bytes)}), {result.kept} were here already{links}")
-    _print_failures(result)
-
-
-def plain_result(result: Result) -> dict[str, Any]:
-    """What a fetch did, as the last of its JSON lines."""
-    return {"kind": "result", "result": result, "bytes": result.bytes, "failed": len(result.failed)}
-
-
-def _print_failures(result: Result) -> None:
-    console = stderr()
-    for outcome in result.outcomes:
-        expanded = outcome.expanded
-        if expanded is not None and expanded.gone + expanded.failed:
-            gone, failed = f"{expanded.gone:,} addresses are gone for good", f"{expanded.failed:,} failed for now"
-            console.print(f"{outcome.remote.name}: {gone}, {failed}; reasons in {expanded.ledger}")
-            console.print(Text.assemble(("  hint: ", "cyan"), "--retry-failed asks all of them again"))
-    for outcome in result.outcomes:
-        if outcome.error is not None:
-            console.print(Text.assemble((f"{outcome.remote.name} failed: ", "red"), str(outcome.error)))
-            hint = outcome.error.hint or "run the same command again"
-            print_whole(console, Text.assemble(("  hint: ", "cyan"), hint))
-    for error in result.link_errors:
-        console.print(Text.assemble(("link failed: ", "red"), str(error)))
-
-
 def print_converted(report: ConversionReport, *, dry_run: bool) -> None:
     """What a conversion did, and the files that it had to leave."""
     verb = "would be converted" if dry_run else "converted"
@@ -170,12 +107,12 @@ def print_removed(removal: Removal) -> None:
 def print_report(report: Report) -> None:
     """The tree folder by folder, the instruction files, the problems with their cures, and the stages."""
     console = stdout()
-    folders = _table("folder", "source", "expected", "found")
+    folders = new_table("folder", "source", "expected", "found")
     for folder in report.folders:
         short = (folder.expected is not None and folder.found < folder.expected) or not folder.found
         found = Text(f"{folder.found:,}", style="red" if short else "green")
         folders.add_row(folder.path, folder.source, _number(folder.expected), found)
-    files = _table("instruction file", "records", "text only", "missing pictures", "training skips")
+    files = new_table("instruction file", "records", "text only", "missing pictures", "training skips")
     for state in report.annotations:
         skips = ", ".join(f"{count:,} {reason}" for reason, count in state.skipped.items()) or "none"
         files.add_row(state.name, f"{state.records:,}", f"{state.text_only:,}", f"{state.missing:,}", skips)
@@ -201,7 +138,7 @@ def _print_problems(problems: Iterable[Problem]) -> None:
 def print_status(status: Status) -> None:
     """Where the journey stands, and what to type next."""
     console = stdout()
-    table = _table("source", "stages", "files here", "bytes here")
+    table = new_table("source", "stages", "files here", "bytes here")
     for source in status.sources:
         files = Text(f"{source.here}/{source.files}", style="green" if source.complete else "yellow")
         stages = ",".join(map(str, source.stages)) or "-"
@@ -227,22 +164,3 @@ def _here(status: SourceStatus) -> Text:
 
 def _number(value: int | None) -> str:
     return f"{value:,}" if value is not None else "any"
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    right = {
-        "files",
-        "fetched",
-        "failed",
-        "bytes",
-        "expected",
-        "found",
-        "records",
-        "text only",
-        "missing pictures",
-        "to move",
-    }
-    for header in headers:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold")
-    return table

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from cvl.demo.internet.exchange import Ending, Framing, Reply, Request, text
+from cvl.demo.internet.exchange import Certificate, Ending, Framing, Reply, Request
 from cvl.demo.internet.ledger import Tally
 from cvl.demo.internet.stage import Stage
 
@@ -79,13 +79,14 @@ class Connection(BaseHTTPRequestHandler):
     def do_CONNECT(self) -> None:
         """Open a tunnel, and be the host at its other end."""
         host = self.path.rpartition(":")[0].lower()
-        if not self.server.stage.sites.knows(host):
-            words = f"The stand-in plays no host {host}, and it reaches no real one\n"
-            self._send(Request("CONNECT", f"https://{host}"), text(HTTPStatus.BAD_GATEWAY, words))
+        request = Request("CONNECT", f"https://{host}", self._named_headers())
+        reply = self.server.stage.sites.connect(request)
+        if reply.status != HTTPStatus.OK:
+            self._send(request, reply)
             return
         self.send_response_only(HTTPStatus.OK, "Connection established")
         self.end_headers()
-        self._secure(host)
+        self._secure(host, reply.certificate)
         self._tunnel = f"https://{host}"
         # Clients that speak HTTP/1.0 to a proxy go on in the tunnel all the same.
         self.close_connection = False
@@ -94,22 +95,27 @@ class Connection(BaseHTTPRequestHandler):
         """Answer one request, whichever way it names its host."""
         stage = self.server.stage
         asked = self.path if not self.path.startswith("/") else (self._tunnel or self.server.url) + self.path
-        headers = {name.lower(): value for name, value in self.headers.items()}
         try:
             urlsplit(asked)
         except ValueError:
             self.send_error(HTTPStatus.BAD_REQUEST, "Not a url")
             return
-        request = Request(self.command, stage.real(asked), headers)
+        request = Request(self.command, stage.real(asked), self._named_headers())
         reply = stage.sites.answer(request)
         if request.url != asked and "Location" in reply.headers:
             reply = replace(reply, headers={**reply.headers, "Location": stage.near(reply.headers["Location"])})
-        self._send(request, reply)
+        try:
+            self._send(request, reply)
+        finally:
+            stage.sites.finished(request)
 
     do_HEAD = do_GET
 
-    def _secure(self, host: str) -> None:
-        context = self.server.stage.authority.context(host)
+    def _named_headers(self) -> dict[str, str]:
+        return {name.lower(): value for name, value in self.headers.items()}
+
+    def _secure(self, host: str, certificate: Certificate) -> None:
+        context = self.server.stage.authority.context(host, certificate)
         self.rfile.close()
         try:
             # Of a client that was killed by now, ssl would leave a socket that nobody can close.
@@ -145,7 +151,8 @@ class Connection(BaseHTTPRequestHandler):
 
     def _send_body(self, reply: Reply, tally: Tally) -> None:
         chunked = reply.framing is Framing.CHUNKED
-        for chunk in _chunks(reply):
+        chunks = _chunks(reply)
+        for chunk in chunks if reply.pace is None else reply.pace.pieces(chunks):
             # Counted first: a client that has all its bytes finds them in the ledger.
             tally.sent += len(chunk)
             self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)

@@ -9,11 +9,12 @@ from pathlib import Path
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
-from cvl.demo.internet.exchange import Reply, Request, page
+from cvl.demo.internet.exchange import Reply, Request, page, redirect
 from cvl.demo.internet.resource import Answer, Resource
 
 _CONTENT_HOST = "drive.usercontent.google.com"
 DRIVE_HOSTS = frozenset({"drive.google.com", "docs.google.com", _CONTENT_HOST})
+_SIGN_IN = "https://accounts.google.com/ServiceLogin"
 _FILE_ID = re.compile(r"[\w-]+")
 
 
@@ -23,10 +24,13 @@ def drive(folder: Path, request: Request) -> Answer:
     Args:
         folder: holds a folder a file id, and in it the file under its own name.
         request: `/uc?id=ID` gets the page that asks to confirm, and so does `/download?id=ID` on the content host;
-            with `&confirm=` the latter gets the file. An id that is not there gets 404 and a page.
+            with `&confirm=` the latter gets the file. An id that is not there gets 404 and a page, one whose folder is
+            empty is of a file that is not shared: that leads to where a user signs in.
     """
     file_id = request.query.get("id", "")
     file = _file(folder, file_id)
+    if file is None and _FILE_ID.fullmatch(file_id) and (folder / file_id).is_dir():
+        return redirect(_SIGN_IN)
     if file is None or request.parts not in (("uc",), ("download",)):
         return page(HTTPStatus.NOT_FOUND, "Not found", "<p>There is no file at this address, or it is not shared.</p>")
     if request.host == _CONTENT_HOST and request.query.get("confirm"):

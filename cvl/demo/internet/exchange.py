@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from cvl.demo.internet.pace import Pace
+
 CHUNK = 256 * 1024
 
 
@@ -19,7 +21,7 @@ class Request:
     """One request, as the host that the client meant would see it.
 
     Args:
-        method: `GET` or `HEAD`.
+        method: `GET` or `HEAD`; `CONNECT` for a tunnel to a host, whose url is `https://host`.
         url: the whole url with scheme and host, also where the client spoke to the loopback address.
         headers: by lower-case name.
     """
@@ -111,9 +113,28 @@ class Ending(Enum):
     STALLED = "nothing more is sent, the connection stays open"
 
 
+class Certificate(Enum):
+    """What the host at the other end of a tunnel shows of itself."""
+
+    GOOD = "issued for its name by the authority of `ca.pem`"
+    UNKNOWN_AUTHORITY = "issued for its name by an authority that nobody knows"
+    OTHER_NAME = "issued by the authority of `ca.pem`, but for another name"
+
+
 @dataclass(frozen=True)
 class Reply:
-    """A reply that is ready to be sent. Its framing, not `headers`, says how long the body is."""
+    """A reply that is ready to be sent.
+
+    Args:
+        status: as HTTP numbers them; 200 to a `CONNECT` opens the tunnel.
+        headers: those that say what comes; how long the body is, `framing` says.
+        body: the bytes.
+        framing: how the client learns where they end.
+        ending: what becomes of the body after its first `cut` bytes.
+        cut: see `ending`.
+        pace: the speed of the body; None for as fast as it can.
+        certificate: of the host at the other end, for a reply that opens a tunnel.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -121,6 +142,8 @@ class Reply:
     framing: Framing = Framing.LENGTH
     ending: Ending = Ending.WHOLE
     cut: int = 0
+    pace: Pace | None = None
+    certificate: Certificate = Certificate.GOOD
 
     def render(self, request: Request) -> Reply:  # noqa: ARG002 - a Resource's render looks at the request
         """Itself: the reply is the same whatever was asked."""
@@ -132,7 +155,7 @@ class Exchange:
     """The record of one answered request.
 
     Args:
-        method: `GET`, `HEAD`, or `CONNECT` where no host of that name is known.
+        method: `GET`, `HEAD`, or `CONNECT` where the tunnel was refused.
         url: the whole url that the client meant.
         range: the `Range` header as it was sent, or None.
         status: the reply's status.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from html import escape
 from http import HTTPStatus
@@ -167,5 +168,10 @@ def _file(repository: Repository, revision: str, path: str, verb: str) -> Answer
 
 
 def _signed_url(repository: Repository, file: RepoFile) -> str:
-    fields = {"Expires": int(time.time() + LINK_LIFETIME), "name": PurePosixPath(file.path).name}
+    # Every link is another one, as signatures with the time in them are: each expires on its own.
+    fields = {
+        "Expires": int(time.time() + LINK_LIFETIME),
+        "Signature": secrets.token_hex(8),
+        "name": PurePosixPath(file.path).name,
+    }
     return f"https://{CDN_HOST}/{repository.kind}/{quote(repository.name)}/{file.sha256}?{urlencode(fields)}"

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from cvl.demo.internet.exchange import FilePart, Reply, Request, text
+from cvl.demo.internet.pace import Pace
 
 _SINGLE_RANGE = re.compile(r"\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*", re.IGNORECASE)
 
@@ -66,6 +67,7 @@ class Resource:
         etag: strong entity tag, with its quotes.
         modified: date of its last change, as HTTP writes it.
         headers: further headers of every reply, such as Content-Disposition.
+        pace: the speed at which its bytes are sent; None for as fast as they can.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class Resource:
     etag: str
     modified: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    pace: Pace | None = None
 
     @classmethod
     def of(cls, path: Path, *, etag: str | None = None, headers: Mapping[str, str] | None = None) -> Resource:
@@ -98,12 +101,12 @@ class Resource:
 
     def whole(self) -> Reply:
         """Status 200 with all bytes."""
-        return Reply(HTTPStatus.OK, self._headers(), FilePart(self.path, 0, self.size))
+        return Reply(HTTPStatus.OK, self._headers(), FilePart(self.path, 0, self.size), pace=self.pace)
 
     def part(self, span: Span) -> Reply:
         """Status 206 with the bytes of `span`, which has to lie within the file."""
         headers = self._headers() | {"Content-Range": f"bytes {span.first}-{span.last}/{self.size}"}
-        return Reply(HTTPStatus.PARTIAL_CONTENT, headers, FilePart(self.path, span.first, span.size))
+        return Reply(HTTPStatus.PARTIAL_CONTENT, headers, FilePart(self.path, span.first, span.size), pace=self.pace)
 
     def _headers(self) -> dict[str, str]:
         kind = mimetypes.guess_type(self.path.name)[0] or "application/octet-stream"

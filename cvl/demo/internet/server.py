@@ -10,10 +10,11 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 from cvl.demo.internet.exchange import Exchange
-from cvl.demo.internet.faults import Fault, Faults
+from cvl.demo.internet.faults import Fault
 from cvl.demo.internet.hub import CDN_HOST, HUB_HOST
 from cvl.demo.internet.ledger import Ledger
 from cvl.demo.internet.listener import Listener
+from cvl.demo.internet.pending import Faults
 from cvl.demo.internet.signed import links_file, signed_link
 from cvl.demo.internet.sites import Sites
 from cvl.demo.internet.stage import Stage

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import trustme
 
+from cvl.demo.internet.exchange import Certificate
+
+_ELSEWHERE = "elsewhere.example"
+
 
 class Authority:
-    """A certificate authority whose key exists in memory only.
+    """A certificate authority whose key exists in memory only, and a second one that no client has heard of.
 
     Args:
         folder: where `ca.pem` is written, the file for a client's SSL_CERT_FILE.
@@ -18,21 +22,25 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._ca = trustme.CA()
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._stranger = trustme.CA()
+        self._contexts: dict[tuple[str, Certificate], ssl.SSLContext] = {}
         self._lock = threading.Lock()
         self.pem = folder / "ca.pem"
         folder.mkdir(parents=True, exist_ok=True)
         self._ca.cert_pem.write_to_path(self.pem)
 
-    def context(self, host: str) -> ssl.SSLContext:
-        """The server side's context for `host`; its certificate is issued at the first call and kept."""
+    def context(self, host: str, certificate: Certificate = Certificate.GOOD) -> ssl.SSLContext:
+        """The server side's context for `host`; what it shows is issued at the first call and kept."""
         with self._lock:
-            if host not in self._contexts:
-                self._contexts[host] = self._issue(host)
-            return self._contexts[host]
+            key = (host, certificate)
+            if key not in self._contexts:
+                self._contexts[key] = self._issue(host, certificate)
+            return self._contexts[key]
 
-    def _issue(self, host: str) -> ssl.SSLContext:
+    def _issue(self, host: str, certificate: Certificate) -> ssl.SSLContext:
+        authority = self._stranger if certificate is Certificate.UNKNOWN_AUTHORITY else self._ca
+        name = _ELSEWHERE if certificate is Certificate.OTHER_NAME else host
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["http/1.1"])
-        self._ca.issue_cert(host).configure_cert(context)
+        authority.issue_cert(name).configure_cert(context)
         return context

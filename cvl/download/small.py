@@ -1,0 +1,171 @@
+"""Many small files at once: connections fetch into memory, one thread writes.
+
+A thread for each connection asks one address after another; how many there are is agreed with all else that is being
+fetched. The calling thread alone creates files: threads that create files in one folder wait for each other, for the
+system lets only one of them change a folder at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from cvl.download import reasons
+from cvl.download.asking import Landed, ask, is_of_host
+from cvl.download.connections import Member
+from cvl.download.lanes import Asked, Lane
+from cvl.download.ledger import Row, State
+from cvl.download.listing import host_of
+from cvl.download.quay import Quay
+from cvl.download.select import Remote
+from cvl.download.session import Session
+from cvl.errors import TransferError
+from cvl.events import Event, EventKind
+from cvl.files import write_atomically
+
+_MOST_HOSTS = 8
+"""Hosts that are asked at once: each counts as much as one big file in the sharing of connections."""
+_TICK = 0.05
+"""Seconds after which connections are asked for again, and a wish to stop is heard."""
+
+
+def fetch_small(rows: Iterable[Row], folder: Path, remote: Remote, session: Session) -> Generator[tuple[Row, int]]:
+    """Ask every address and write what comes into `folder`, which exists.
+
+    Yields each row once, as soon as it is settled, with the number of connections at that time. A picture is named by
+    its row's key and by what its content is; it is there whole, or not at all.
+
+    Raises:
+        Cancelled: the user wants to stop. CvlError: what stops all transfers of this process.
+        OSError: the disk is full, or the like.
+    """
+    with Crew(rows, remote, session) as crew:
+        while not crew.finished:
+            crew.hire()
+            for landed in crew.landed():
+                session.check_cancelled()
+                if landed.row.name is not None:
+                    write_atomically(folder / landed.row.name, landed.content)
+                yield landed.row, crew.connections
+            session.check_cancelled()
+
+
+class Crew:
+    """The threads that ask, and what they have brought."""
+
+    def __init__(self, rows: Iterable[Row], remote: Remote, session: Session) -> None:
+        self._session = session
+        self._remote = remote
+        self._quay = Quay()
+        self._hosts = deque(self._by_host(rows).items())
+        self._lanes: dict[Lane, tuple[Member, ExitStack]] = {}
+        self._mutex = threading.Lock()
+        self._hired = 0.0
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Threads that wait for a silent server are left behind; what they bring is dropped."""
+        self._quay.close()
+        for lane in list(self._lanes):
+            self._close(lane)
+
+    @property
+    def finished(self) -> bool:
+        """Whether `landed` has given every row."""
+        return not self._hosts and not self._lanes and self._quay.empty
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return sum(member.used for member, _ in self._lanes.values())
+
+    def landed(self) -> list[Landed]:
+        """What has come since the last call; waits a moment if there is nothing."""
+        return self._quay.take(_TICK)
+
+    def hire(self) -> None:
+        """Now and then, bring the threads up to the number of connections that may be had."""
+        now = time.monotonic()
+        if now - self._hired < _TICK:
+            return
+        self._hired = now
+        for lane in list(self._lanes):
+            for row in lane.abandoned():
+                self._quay.put(Landed(replace(row, state=State.FAILED, reason=lane.given_up)))
+            if lane.finished:
+                self._close(lane)
+        while self._hosts and len(self._lanes) < _MOST_HOSTS:
+            self._open(*self._hosts.popleft())
+        for lane, (member, _) in self._lanes.items():
+            self._man(lane, member)
+
+    def _by_host(self, rows: Iterable[Row]) -> dict[str, list[Row]]:
+        hosts: dict[str, list[Row]] = {}
+        for row in rows:
+            host = host_of(row.url)
+            if host is None:
+                self._quay.put(Landed(replace(row, state=State.GONE, reason=reasons.NO_ADDRESS)))
+            else:
+                hosts.setdefault(host, []).append(row)
+        return hosts
+
+    def _open(self, host: str, rows: list[Row]) -> None:
+        stack = ExitStack()
+        member = stack.enter_context(self._session.connections.join(host))
+        lane = Lane(host, rows, self._session.policy, lambda text, wait: self._tell(f"{host}: {text}", wait))
+        with self._mutex:
+            self._lanes[lane] = member, stack
+
+    def _close(self, lane: Lane) -> None:
+        with self._mutex:
+            _, stack = self._lanes.pop(lane)
+            stack.close()
+
+    def _man(self, lane: Lane, member: Member) -> None:
+        ready = lane.ready
+        member.want = member.used + ready
+        for _ in range(min(ready, self._session.connections.total)):
+            if not member.take():
+                return
+            threading.Thread(target=self._work, args=(lane, member), name="cvl-small", daemon=True).start()
+
+    def _work(self, lane: Lane, member: Member) -> None:
+        """Ask one address after another, until there is none to ask or somebody else is owed the connection."""
+        try:
+            while not self._quay.closed and (asked := lane.next()) is not None:
+                self._ask(asked, lane, member)
+                lane.back()
+                if member.crowded:
+                    break
+        except BaseException as error:
+            # Whatever it is, the thread that leads has to know.
+            self._quay.fail(error)
+        finally:
+            with self._mutex:
+                if lane in self._lanes:
+                    member.give()
+
+    def _ask(self, asked: Asked, lane: Lane, member: Member) -> None:
+        try:
+            landed = ask(asked.row, self._session)
+        except TransferError as error:
+            reached = self._session.connections.reached(lane.host)
+            if is_of_host(error):
+                member.pressure(lane.trouble(asked, error, reached=reached))
+            elif not lane.again(asked, error, reached=reached):
+                self._quay.put(Landed(replace(asked.row, state=State.FAILED, reason=str(error))))
+        else:
+            lane.settled()
+            member.relieved()
+            self._quay.put(landed)
+
+    def _tell(self, text: str, wait: float) -> None:
+        if not self._session.cancel.is_set():
+            self._session.report(Event(EventKind.RETRY, self._remote.name, self._remote.source, text=text, wait=wait))
