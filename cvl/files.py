@@ -54,14 +54,18 @@ def reserve(file: int, size: int) -> None:
     """Give an open file its final length, with room on the disk where the file system can promise it.
 
     Raises:
-        OSError: there is not so much room, or no file may be so long.
+        OSError: there is not so much room, or no file may be so long. The file is as long as it was.
     """
+    before = os.fstat(file).st_size
     libc = ctypes.CDLL(None, use_errno=True)
     if size and hasattr(libc, "fallocate64"):
         # Not os.posix_fallocate: where the file system cannot, the C library would write into every single block.
         failed = libc.fallocate64(file, 0, ctypes.c_int64(0), ctypes.c_int64(size))
-        if failed and ctypes.get_errno() in _NO_ROOM:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        reason = ctypes.get_errno()
+        if failed and reason in _NO_ROOM:
+            # Some file systems keep what they had found room for.
+            os.ftruncate(file, before)
+            raise OSError(reason, os.strerror(reason))
     os.ftruncate(file, size)
 
 

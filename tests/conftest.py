@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from nginx import nginx as nginx  # the fixture
 from support import Cvl, is_personal
 
 from cvl.demo.internet import Internet

@@ -79,7 +79,7 @@ def fetch(
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
     from cvl.output.progress import reporter
-    from cvl.output.tables import plain_result, print_fetched, print_plan, print_skipped
+    from cvl.output.fetched import plain_result, print_fetched, print_plan, print_skipped
     from cvl.root import Root
 
     catalog, tree = load_catalog(manifests), Root(root)
@@ -105,7 +105,7 @@ def fetch(
         print_skipped(prepared.skipped)
         print_json(prepared.plan) if as_json else print_plan(prepared.plan)
         return
-    with reporter(as_json=as_json, total=prepared.plan.transfer_bytes) as report:
+    with reporter(as_json=as_json, plan=prepared.plan) as report:
         result = execute(prepared, catalog, tree, how, report=report)
     print_json(plain_result(result)) if as_json else print_fetched(result)
     if result.failed or result.link_errors:

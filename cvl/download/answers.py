@@ -54,7 +54,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return float(text)
     try:
         return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -12,6 +13,10 @@ from cvl.download.session import Session
 from cvl.download.wire import Answer
 from cvl.errors import GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.images import sniff
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_ONLY = 31
+_MOST_UNPACKED = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +75,24 @@ def _get(url: str, session: Session) -> Answer:
 def _picture(row: Row, answer: Answer) -> Landed:
     if "content-length" not in answer.headers and not answer.framed:
         raise TransferError(reasons.NO_LENGTH)
-    kind = sniff(answer.content)
+    content = _unpacked(answer)
+    kind = sniff(content)
     if kind is None:
-        raise WrongContentError(reasons.of_content(answer.content))
-    done = replace(row, state=State.DONE, name=row.key + kind.suffix, bytes=len(answer.content), reason=None)
-    return Landed(done, answer.content)
+        raise WrongContentError(reasons.of_content(content))
+    done = replace(row, state=State.DONE, name=row.key + kind.suffix, bytes=len(content), reason=None)
+    return Landed(done, content)
+
+
+def _unpacked(answer: Answer) -> bytes:
+    """The content as it was before a server packed it that was not asked to; some do."""
+    content = answer.content
+    if "gzip" not in answer.headers.get("content-encoding", "") or not content.startswith(_GZIP_MAGIC):
+        return content
+    unpacker = zlib.decompressobj(wbits=_GZIP_ONLY)
+    try:
+        unpacked = unpacker.decompress(content, _MOST_UNPACKED)
+    except zlib.error as error:
+        raise TransferError(f"broken off: its packed content cannot be unpacked: {error}") from error
+    if not unpacker.eof:
+        raise TransferError("broken off: its packed content ends early, or is far larger than a picture")
+    return unpacked

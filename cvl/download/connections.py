@@ -30,9 +30,14 @@ class _Host:
     ceiling: int
     allowed: int
     used: int = 0
+    peak: int = 0
     paused_until: float = 0.0
     changed: float = 0.0
     reached: bool = False
+
+    def is_open(self, now: float) -> bool:
+        """Whether it takes one connection more."""
+        return self.used < self.allowed and now >= self.paused_until
 
 
 class Connections:
@@ -57,6 +62,8 @@ class Connections:
             with self._mutex:
                 self._members.remove(member)
                 member.host.used -= member.used
+                # What a thread that is left behind gives back later was given back here.
+                member.used = 0
 
     @property
     def used(self) -> int:
@@ -77,8 +84,8 @@ class Connections:
 
     def _owed(self, member: Member) -> int:
         """Connections that other files could take and have not yet had of their shares."""
-        share = self._share()
-        others = (other for other in self._members if other is not member and other.host.used < other.host.allowed)
+        share, now = self._share(), time.monotonic()
+        others = (other for other in self._members if other is not member and other.host.is_open(now))
         return sum(max(min(other.want, share) - other.used, 0) for other in others)
 
 
@@ -101,19 +108,21 @@ class Member:
         budget, host = self.connections, self.host
         with budget._mutex:
             free = budget.total - budget.used
-            if free <= 0 or host.used >= host.allowed or time.monotonic() < host.paused_until:
+            if free <= 0 or not host.is_open(time.monotonic()):
                 return False
             if self.used >= budget._share() and free <= budget._owed(self):
                 return False
             self.used += 1
             host.used += 1
+            host.peak = max(host.peak, host.used)
             return True
 
     def give(self) -> None:
-        """Give one connection back."""
+        """Give one connection back; nothing once the file has left the budget."""
         with self.connections._mutex:
-            self.used -= 1
-            self.host.used -= 1
+            if self.used:
+                self.used -= 1
+                self.host.used -= 1
 
     @property
     def crowded(self) -> bool:
@@ -131,7 +140,9 @@ class Member:
         with self.connections._mutex:
             host.paused_until = max(host.paused_until, now + pause)
             if now - host.changed >= _SETTLE:
-                host.allowed = max(min(host.used, host.allowed) // 2, 1)
+                # Of the connections that it had lately: those that broke have been given back by now.
+                host.allowed = max(min(host.peak, host.allowed) // 2, 1)
+                host.peak = host.used
                 host.changed = now
 
     def relieved(self) -> None:

@@ -95,11 +95,11 @@ class _Watch:
         self._budget = budget if here else None
 
     def __call__(self, done: int, total: int | None) -> None:
-        self._session.throttle.take(done - self._done)
-        self._done = done
+        came, self._done = done - self._done, done
         if self._budget is not None:
             self._budget.refill()
         self._progress(done, total)
+        self._session.throttle.take(came)
 
 
 def _download(url: str, own: Path, session: Session, watch: _Watch) -> None:

@@ -18,7 +18,7 @@ from cvl.download.listing import check_case, read_list
 from cvl.download.missing import write_missing
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.download.small import fetch_small
+from cvl.download.small import Batch, fetch_small
 from cvl.errors import DiskError
 from cvl.events import EventKind
 from cvl.images import PICTURE_SUFFIXES
@@ -120,28 +120,29 @@ def _fetch(ledger: Ledger, folder: Path, remote: Remote, session: Session) -> in
     """Fetch what is to be asked, keeping the ledger as it comes; returns the bytes moved."""
     rows = [row for state in _to_ask(retry_failed=session.retry_failed) for row in ledger.rows(state)]
     progress = session.progress(EventKind.UNPACK, remote.name, remote.source)
-    moved = 0
-    with closing(fetch_small(rows, folder, remote, session)) as settled:
-        for finished, (row, connections) in enumerate(_kept(settled, ledger), start=1):
-            moved += row.bytes or 0
-            progress(finished, len(rows), connections)
+    finished = moved = 0
+    with closing(fetch_small(rows, folder, remote, session)) as batches:
+        for batch in _kept(batches, ledger):
+            finished += len(batch.rows)
+            moved += sum(row.bytes or 0 for row in batch.rows)
+            progress(finished, len(rows), batch.connections)
     return moved
 
 
-def _kept(settled: Iterable[tuple[Row, int]], ledger: Ledger) -> Iterator[tuple[Row, int]]:
-    """What passes through, after all that is older than a moment is kept in the ledger."""
-    batch: list[Row] = []
+def _kept(batches: Iterable[Batch], ledger: Ledger) -> Iterator[Batch]:
+    """The same batches; what is older than a moment is in the ledger by then, and all of it in the end."""
+    rows: list[Row] = []
     kept = time.monotonic()
     try:
-        for row, connections in settled:
-            batch.append(row)
+        for batch in batches:
+            rows += batch.rows
             if time.monotonic() - kept >= _SETTLE_EVERY:
-                ledger.settle(batch)
-                batch.clear()
+                ledger.settle(rows)
+                rows.clear()
                 kept = time.monotonic()
-            yield row, connections
+            yield batch
     finally:
-        ledger.settle(batch)
+        ledger.settle(rows)
 
 
 def _outcome(ledger: Ledger, path: Path, moved: int) -> Expanded:

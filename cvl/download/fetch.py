@@ -9,14 +9,15 @@ from pathlib import Path
 from cvl.download.connections import TOTAL, Connections
 from cvl.download.links import LinkList, check_links, read_links
 from cvl.download.lock import Lock
-from cvl.download.plan import Plan, plan
+from cvl.download.plan import Action, Plan, plan
 from cvl.download.policy import Policy
 from cvl.download.run import Result, run
 from cvl.download.select import Remote, Request, Wanted, select
 from cvl.download.session import Session
+from cvl.download.snapshot import list_locked
 from cvl.download.survey import Presence, Survey, survey
 from cvl.download.wire import TIMEOUT, open_wire
-from cvl.errors import GateError
+from cvl.errors import GateError, UsageError
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.manifest import Catalog
 from cvl.root import Root
@@ -39,6 +40,7 @@ class Options:
         connections: at once, over all files.
         limit_rate: bytes a second over all, None for as many as come.
         timeout: seconds without a byte after which a connection is given up.
+        locked: fetch only what the lock names, and exactly that; the lock is not written.
     """
 
     jobs: int = 4
@@ -53,6 +55,7 @@ class Options:
     connections: int = TOTAL
     limit_rate: int | None = None
     timeout: float = TIMEOUT
+    locked: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,17 @@ def prepare(catalog: Catalog, root: Root, request: Request, options: Options) ->
     """The plan for a request. Nothing is written and nothing is asked of the network.
 
     Raises:
-        UsageError: the request names something that does not exist.
+        UsageError: the request names something that does not exist, or differs from a lock that is held to.
         GateError: a source wants something of the user first, and gated sources are not skipped.
     """
-    lock = Lock(root.lock)
+    lock = _lock(root, options)
     wanted = select(catalog, request)
     wanted = replace(wanted, remotes=tuple(lock.pin(remote) for remote in wanted.remotes))
     found = survey(root, catalog, wanted, options.downloads, retry_failed=options.retry_failed)
     links, skipped = _gates(catalog, root, wanted, found, options)
     remotes = tuple(r for r in wanted.remotes if r.source not in skipped or not _needs_link(r, found))
     made = plan(replace(wanted, remotes=remotes), found, jobs=options.jobs, keep_archives=options.keep_archives)
+    _check_locked(made, lock)
     return Prepared(made, skipped, lock, links)
 
 
@@ -126,6 +130,24 @@ def execute(
             timeout=options.timeout,
         )
         return run(prepared.plan, catalog, session)
+
+
+def _lock(root: Root, options: Options) -> Lock:
+    if options.locked and options.accept_digest:
+        hint = "leave one of them out"
+        raise UsageError("--locked takes no other bytes than the lock's, --accept-digest does", hint=hint)
+    return Lock(root.lock, frozen=options.locked)
+
+
+def _check_locked(plan_: Plan, lock: Lock) -> None:
+    """Refuse a plan that a frozen lock does not cover. What is here already, or was brought, needs no entry."""
+    if not lock.frozen:
+        return
+    due = [step.remote for step in plan_.work if step.action is not Action.UNPACK]
+    lock.require(remote.name for remote in due)
+    for remote in due:
+        if remote.snapshot is not None:
+            list_locked(remote, lock)
 
 
 def _gates(

@@ -11,6 +11,7 @@ records are safe by that: after another boot only these count.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -50,7 +51,7 @@ def read_journal(path: Path) -> tuple[Version, Ranges] | None:
     try:
         head, _, body = path.read_bytes().partition(b"\n")
         told = msgspec.json.decode(head, type=_Head)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     records = list(_records(body))
     if told.boot != _boot():
@@ -99,7 +100,10 @@ class Journal:
 
     def note(self, span: Span) -> None:
         """Append a record: these bytes are in the file."""
-        os.write(self._file, _pack(span))
+        record = _pack(span)
+        if os.write(self._file, record) < len(record):
+            # The last write before a disk is full is cut short, without an error; what followed it would be lost.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self, data: int) -> None:
         """Bring the file of the descriptor `data` to the disk, and note that all records so far are safe by that."""

@@ -71,6 +71,12 @@ class Lane:
             return len(self._waiting) + due
 
     @property
+    def asking(self) -> int:
+        """How many addresses are being asked."""
+        with self._mutex:
+            return self._asking
+
+    @property
     def finished(self) -> bool:
         """Whether nothing waits and nothing is being asked."""
         with self._mutex:

@@ -70,4 +70,10 @@ class Hurry:
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc
+    """The host of an address; of a transport that knows its own, such as `gdrive://ID`, what stands before the colon."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        # No address at all, as the one who asks there will say.
+        return url
+    return parts.netloc if parts.scheme in ("http", "https") else parts.scheme

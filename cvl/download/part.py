@@ -7,6 +7,7 @@ from the file's front, so that the prefix is never far behind what arrives.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -85,9 +86,12 @@ class Part:
         self._open()
 
     def go_on(self, version: Version) -> None:
-        """Keep what is here, which is as good as of this version, and make ready to write."""
+        """Keep what is here, as far as this version reaches, which it is as good as of, and make ready to write."""
         self.close()
         self._version = version
+        if version.size is not None and self._have.end > version.size:
+            self._have.remove(version.size, self._have.end)
+            self._reset_digests()
         self._open()
 
     def _open(self) -> None:
@@ -145,6 +149,8 @@ class Part:
             file.seek(self._hashed)
             while self._hashed < stop:
                 piece = file.read(min(CHUNK, stop - self._hashed))
+                if not piece:
+                    raise OSError(errno.EIO, "it was cut short by somebody else", str(self.path))
                 for state in self._hashes:
                     state.update(piece)
                 self._hashed += len(piece)
@@ -171,18 +177,23 @@ class Part:
         What took so long to fetch that it was synced on the way is synced once more, so that it outlives the machine
         before anybody counts on it; what came in moments is not worth waiting for the disk.
         """
-        if self._synced and self._data is not None:
-            os.fdatasync(self._data)
         self.close()
+        if self._synced:
+            with self.path.open("rb") as file:
+                os.fdatasync(file)
         return self.path
 
     def close(self) -> None:
         """Give the files back; what is here stays. No thread may be writing any more."""
-        if self._journal is not None:
-            self._journal.close()
-        if self._data is not None:
-            os.close(self._data)
-        self._journal, self._data = None, None
+        # Forgotten first: a descriptor whose closing fails is gone as well, and its number may be another file's soon.
+        journal, self._journal = self._journal, None
+        data, self._data = self._data, None
+        try:
+            if journal is not None:
+                journal.close()
+        finally:
+            if data is not None:
+                os.close(data)
 
     @property
     def _journal_path(self) -> Path:

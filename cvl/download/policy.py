@@ -75,8 +75,9 @@ class Budget:
         return wait
 
     def _wait(self, error: TransferError, *, reached: bool) -> float | None:
-        if not (reached and isinstance(error, UnreachableError)):
-            return self._policy.wait(self._failures, error.retry_after)
-        now = time.monotonic()
-        self._down_since = self._down_since or now
-        return self._policy.drawn(self._failures) if now - self._down_since < self._policy.outage else None
+        if reached and isinstance(error, UnreachableError):
+            now = time.monotonic()
+            self._down_since = self._down_since or now
+            if now - self._down_since < self._policy.outage:
+                return self._policy.drawn(self._failures)
+        return self._policy.wait(self._failures, error.retry_after)

@@ -72,6 +72,8 @@ class Ranges:
 
     def remove(self, start: int, stop: int) -> None:
         """Take bytes out of the set; that some of them are not in it is no matter."""
+        if start >= stop:
+            return
         before = [Span(span.start, min(span.stop, start)) for span in self]
         behind = [Span(max(span.start, stop), span.stop) for span in self]
         kept = sorted(span for span in (*before, *behind) if span.start < span.stop)

@@ -8,9 +8,11 @@ import time
 from cvl.download.part import Part
 from cvl.download.ranges import Span
 
-_NOTE_EVERY = 256 << 10
+_NOTE_EVERY = 128 << 10
 """Bytes after which the journal is told: so many at most are fetched again by a connection after a kill, and what is
 in the kernel's buffers."""
+_NOTE_AFTER = 1.0
+"""Seconds after which it is told of fewer."""
 _UNHURRIED = 0.2
 """Seconds before which a connection's speed says nothing."""
 
@@ -29,7 +31,7 @@ class Segment:
         self._halted = False
         self._noted = span.start
         self._from = span.start
-        self._began = self.heard = self._marked = time.monotonic()
+        self._began = self._told = self.heard = self._marked = time.monotonic()
         self._mark = span.start
 
     def begin(self, span: Span) -> None:
@@ -46,8 +48,9 @@ class Segment:
             part.write(wanted, self.at)
             self.at += len(wanted)
             self.heard = time.monotonic()
-            if self.at - self._noted >= _NOTE_EVERY:
+            if self.at - self._noted >= _NOTE_EVERY or self.heard - self._told >= _NOTE_AFTER:
                 self._note(part)
+                self._told = self.heard
             return True
 
     def halt(self, part: Part) -> Span:

@@ -89,7 +89,8 @@ class Session:
             if now - told >= _REPORT_EVERY or done == total:
                 told = now
                 in_all = total if total is not None else expected
-                self.report(Event(kind, name, source, done, in_all, connections=connections))
+                used = connections if kind is EventKind.PROGRESS else 0
+                self.report(Event(kind, name, source, done, in_all, connections=used))
 
         return progress
 

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cvl.download import reasons
@@ -32,13 +32,23 @@ _MOST_HOSTS = 8
 """Hosts that are asked at once: each counts as much as one big file in the sharing of connections."""
 _TICK = 0.05
 """Seconds after which connections are asked for again, and a wish to stop is heard."""
+_GRACE = 0.5
+"""Seconds that answers under way have once the user wants to stop."""
 
 
-def fetch_small(rows: Iterable[Row], folder: Path, remote: Remote, session: Session) -> Generator[tuple[Row, int]]:
-    """Ask every address and write what comes into `folder`, which exists.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that were settled since the last batch, and the number of connections at that time."""
 
-    Yields each row once, as soon as it is settled, with the number of connections at that time. A picture is named by
-    its row's key and by what its content is; it is there whole, or not at all.
+    rows: list[Row]
+    connections: int
+
+
+def fetch_small(rows: Iterable[Row], folder: Path, remote: Remote, session: Session) -> Generator[Batch]:
+    """Ask every address and write what comes into `folder`, which exists; yields each row once, in batches.
+
+    A picture is named by its row's key and by what its content is; it is there whole, or not at all. Once the user
+    wants to stop, there is one batch more, of what was under way.
 
     Raises:
         Cancelled: the user wants to stop. CvlError: what stops all transfers of this process.
@@ -46,13 +56,18 @@ def fetch_small(rows: Iterable[Row], folder: Path, remote: Remote, session: Sess
     """
     with Crew(rows, remote, session) as crew:
         while not crew.finished:
+            stopping = session.cancel.is_set()
             crew.hire()
-            for landed in crew.landed():
+            landed = crew.last() if stopping else crew.landed()
+            yield Batch([_written(each, folder) for each in landed], crew.connections)
+            if stopping:
                 session.check_cancelled()
-                if landed.row.name is not None:
-                    write_atomically(folder / landed.row.name, landed.content)
-                yield landed.row, crew.connections
-            session.check_cancelled()
+
+
+def _written(landed: Landed, folder: Path) -> Row:
+    if landed.row.name is not None:
+        write_atomically(folder / landed.row.name, landed.content)
+    return landed.row
 
 
 class Crew:
@@ -90,10 +105,18 @@ class Crew:
         """What has come since the last call; waits a moment if there is nothing."""
         return self._quay.take(_TICK)
 
+    def last(self) -> list[Landed]:
+        """What has come, and what still comes within a moment of all that is being asked."""
+        landed = self.landed()
+        deadline = time.monotonic() + _GRACE
+        while any(lane.asking for lane in self._lanes) and time.monotonic() < deadline:
+            landed += self.landed()
+        return landed + self._quay.take(0)
+
     def hire(self) -> None:
         """Now and then, bring the threads up to the number of connections that may be had."""
         now = time.monotonic()
-        if now - self._hired < _TICK:
+        if now - self._hired < _TICK or self._session.cancel.is_set():
             return
         self._hired = now
         for lane in list(self._lanes):
@@ -139,7 +162,7 @@ class Crew:
     def _work(self, lane: Lane, member: Member) -> None:
         """Ask one address after another, until there is none to ask or somebody else is owed the connection."""
         try:
-            while not self._quay.closed and (asked := lane.next()) is not None:
+            while not self._stopped and (asked := lane.next()) is not None:
                 self._ask(asked, lane, member)
                 lane.back()
                 if member.crowded:
@@ -151,6 +174,10 @@ class Crew:
             with self._mutex:
                 if lane in self._lanes:
                     member.give()
+
+    @property
+    def _stopped(self) -> bool:
+        return self._quay.closed or self._session.cancel.is_set()
 
     def _ask(self, asked: Asked, lane: Lane, member: Member) -> None:
         try:

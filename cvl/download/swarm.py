@@ -81,6 +81,7 @@ class _Swarm:
         self._errors: deque[BaseException] = deque()
         self._known = False
         self._ranged = False
+        self._shared = False
         self._stopped = False
         self._etag: str | None = None
         self._speed = 0.0
@@ -161,7 +162,8 @@ class _Swarm:
             return
         now = time.monotonic()
         with self._mutex:
-            idle = self._known and not self._todo
+            # Of several connections only: a lone one may be all that the server grants.
+            idle = self._shared and not self._todo
             for segment in list(self._running):
                 silent = idle and segment.silent(now) > min(_TAIL_PATIENCE, self._session.timeout)
                 if silent or segment.crawls(now, self._session.timeout, _CRAWL):
@@ -232,6 +234,7 @@ class _Swarm:
                 return None
             segment = Segment(span)
             self._running.append(segment)
+            self._shared = self._shared or len(self._running) > 1
             return segment
 
     def _length(self) -> int:

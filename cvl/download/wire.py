@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 import httpx
 
 from cvl import __version__
+from cvl.download.lock import unsigned
 from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, WrongContentError
 
 try:
     from pyreqwest.client import SyncClientBuilder
     from pyreqwest.compatibility.httpx import SyncHttpxTransport
-    from pyreqwest.exceptions import ConnectError, PyreqwestError, RedirectError
+    from pyreqwest.exceptions import BuilderError, ConnectError, ConnectTimeoutError, PyreqwestError, RedirectError
 except ImportError:
     NATIVE = False
 else:
@@ -41,6 +42,8 @@ _REDIRECTS = 20
 # Archives must come as they are: a transport encoding would change their bytes.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"cvl/{__version__}"}
 _NATIVE_RESPONSE = "pyreqwest_response"
+# As hyper puts it.
+_NEVER_CONNECTED = "client error (Connect)"
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,13 @@ class Wire:
         Raises:
             TransferError: as `translated` says.
         """
-        with translated(url):
+        with translated(unsigned(url)):
             if self.direct is None:
                 answer = self.client.get(url)
                 return Answer(answer.status_code, answer.headers, answer.content, is_framed(answer))
-            response = self.direct.get(url).build().send()
+            with _addresses():
+                request = self.direct.get(url)
+            response = request.build().send()
             headers = {name.lower(): value for name, value in response.headers.items()}
             framed = _is_framed(response.version, headers)
             return Answer(response.status, headers, bytes(response.bytes()), framed)
@@ -94,7 +99,7 @@ def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wi
     with ExitStack() as stack:
         if not native:
             limits = httpx.Limits(max_connections=None)
-            patience = httpx.Timeout(timeout, connect=_CONNECT_TIMEOUT, pool=None)
+            patience = httpx.Timeout(timeout, connect=_connect_timeout(timeout), pool=None)
             own = httpx.Client(headers=_HEADERS, follow_redirects=True, limits=limits, timeout=patience)
             yield Wire(stack.enter_context(own))
             return
@@ -102,7 +107,7 @@ def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wi
         small = _builder(timeout).max_redirects(_REDIRECTS).timeout(timedelta(seconds=_SMALL_FILE_TIMEOUT))
         # httpx's own timeouts are off: the transport would add them up to one for the whole body.
         client = httpx.Client(
-            transport=SyncHttpxTransport(bulk, close_client=False),
+            transport=_Native(bulk),
             headers=_HEADERS,
             follow_redirects=True,
             timeout=None,
@@ -113,7 +118,37 @@ def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wi
 def _builder(timeout: float) -> SyncClientBuilder:
     builder = SyncClientBuilder().default_headers(_HEADERS).referer(False)
     builder = builder.gzip(False).brotli(False).zstd(False).deflate(False)
-    return builder.connect_timeout(timedelta(seconds=_CONNECT_TIMEOUT)).read_timeout(timedelta(seconds=timeout))
+    builder = builder.connect_timeout(timedelta(seconds=_connect_timeout(timeout)))
+    return builder.read_timeout(timedelta(seconds=timeout))
+
+
+def _connect_timeout(timeout: float) -> float:
+    # Below the other, so that it is known whether a host was never reached or fell silent.
+    return min(_CONNECT_TIMEOUT, timeout * 2 / 3)
+
+
+class _Native(httpx.BaseTransport):
+    """pyreqwest's transport for httpx, as httpx expects one to behave."""
+
+    def __init__(self, client: SyncClient) -> None:
+        self._transport = SyncHttpxTransport(client, close_client=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        # A redirected request has a body that was not read, which pyreqwest takes for one that it cannot send.
+        request.read()
+        with _addresses():
+            return self._transport.handle_request(request)
+
+
+@contextmanager
+def _addresses() -> Iterator[None]:
+    """Give what is no address the name that httpx has for it: pyreqwest raises a bare ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, PyreqwestError):
+            raise
+        raise httpx.InvalidURL(str(error)) from error
 
 
 def chunks(response: httpx.Response) -> Iterator[bytes | memoryview]:
@@ -152,30 +187,42 @@ def translated(url: str) -> Iterator[None]:
     except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise WrongContentError(f"{url}: {error}") from error
     except (httpx.TransportError, httpx.DecodingError) as error:
-        raise _translation(url, error, isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)) from error
+        raise _translation(url, error) from error
     except Exception as error:
         if not NATIVE or not isinstance(error, PyreqwestError):
             raise
         if isinstance(error, RedirectError):
             raise WrongContentError(f"{url}: redirects without end, more than {_REDIRECTS}") from error
-        raise _translation(url, error, isinstance(error, ConnectError)) from error
+        if isinstance(error, BuilderError):
+            raise WrongContentError(f"{url}: {_causes(error)[-1]}") from error
+        raise _translation(url, error) from error
 
 
-def _translation(url: str, error: Exception, unreachable: bool) -> CvlError:
-    reason = _reason(error)
+def _translation(url: str, error: Exception) -> CvlError:
+    causes = _causes(error)
+    reason = causes[-1]
     if "os error 24" in reason or "Errno 24" in reason:
         hint = "allow more with `ulimit -n 4096`, or ask for fewer with --connections"
         return CvlError(f"{url}: this process may open no more files and connections", hint=hint)
     if "certificate" in reason.lower():
         hint = "if a proxy or your organisation signs for it, name its authority's certificate in SSL_CERT_FILE"
         return RefusedError(f"{url}: the server's certificate is not trusted: {reason}", hint=hint)
-    return (UnreachableError if unreachable else TransferError)(f"{url}: {reason}")
+    return (UnreachableError if _is_unreachable(error, causes) else TransferError)(f"{url}: {reason}")
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost reason: the outer ones repeat the address, with its signature."""
+def _is_unreachable(error: Exception, causes: list[str]) -> bool:
+    """Whether there never was a connection. pyreqwest says so of every answer of which nothing came at all."""
+    kinds: tuple[type[Exception], ...] = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+    if NATIVE:
+        kinds += (ConnectError, ConnectTimeoutError)
+    return isinstance(error, kinds) and (len(causes) == 1 or _NEVER_CONNECTED in causes)
+
+
+def _causes(error: BaseException) -> list[str]:
+    """What led to an error. The last is the reason; the ones before it repeat the address, with its signature."""
     while error.__cause__ is not None:
         error = error.__cause__
-    causes = (getattr(error, "details", None) or {}).get("causes") or []
-    told = causes[-1]["message"] if causes else str(error)
-    return told or type(error).__name__
+    details = getattr(error, "details", None)
+    if details is None:
+        return [str(error) or type(error).__name__]
+    return [cause["message"] for cause in details["causes"] or ()] or [type(error).__name__]

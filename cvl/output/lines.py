@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -29,8 +30,9 @@ class Lines:
     With a plan, what has moved is told in one line for all files, otherwise in one for each.
     """
 
-    def __init__(self, console: Console, plan: Plan | None) -> None:
+    def __init__(self, console: Console, plan: Plan | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._clock = clock
         # A terminal without moving parts is read by a person, to whom the table at the end is enough.
         self._terse = console.is_terminal and not console.is_interactive
         self._tally = Tally(plan) if plan is not None else None
@@ -50,7 +52,7 @@ class Lines:
         """A line on what has moved, if one is due."""
         moves = event.kind in (EventKind.PROGRESS, EventKind.UNPACK)
         with self._mutex:
-            now = time.monotonic()
+            now = self._clock()
             if self._tally is not None:
                 self._tally.hear(event, now)
                 return totals_line(self._tally.totals(now)) if self._due("", now) else None

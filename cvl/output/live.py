@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     # Only what fetches has a plan; all else does without its modules.
     from cvl.download.plan import Plan
 
-_FRAMES_PER_SECOND = 8
+_FRAMES_PER_SECOND = 5
 _AMOUNT, _RATE, _CONNECTIONS, _PHASE, _LEFT = 15, 9, 4, 13, 16
 _GAPS = 5
 _SHORT_NAME, _BAR = 12, 10

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def reporter(*, as_json: bool, plan: Plan | None = None, total: int | None = None) -> Iterator[Reporter]:  # noqa: ARG001
+def reporter(*, as_json: bool, plan: Plan | None = None) -> Iterator[Reporter]:
     """The reporter that fits: JSON lines, a live view, or plain lines, as where NO_COLOR is set.
 
     `plan` is what is going to be done; with it, all files together are told of as well.

@@ -9,10 +9,6 @@ from rich.text import Text
 from cvl.convert.jpeg import ConversionReport, Removal
 from cvl.manifest import Catalog, File, Source
 from cvl.output.console import gigabytes, print_whole, stderr, stdout
-from cvl.output.fetched import plain_result as plain_result
-from cvl.output.fetched import print_fetched as print_fetched
-from cvl.output.fetched import print_plan as print_plan
-from cvl.output.fetched import print_skipped as print_skipped
 from cvl.output.grid import new_table
 from cvl.status import SourceStatus, Status
 from cvl.verify.report import Problem, Report

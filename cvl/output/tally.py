@@ -19,13 +19,17 @@ if TYPE_CHECKING:
     from cvl.download.plan import Plan, Step
 
 
+_SILENCE = 10.0
+"""Seconds without a byte after which there is neither a rate nor a time that is left."""
+
+
 def _current() -> Meter:
-    return Meter(3.0, warm_up=1.0, silence=4.0)
+    return Meter(3.0, warm_up=1.0, silence=_SILENCE)
 
 
 def _lasting() -> Meter:
     """As smooth as a plain mean over half a minute: what a time that is left is told by."""
-    return Meter(15.0, warm_up=4.0, silence=10.0)
+    return Meter(15.0, warm_up=4.0, silence=_SILENCE)
 
 
 class Phase(StrEnum):
@@ -191,7 +195,8 @@ class Tally:
     def _begin(self, event: Event) -> _File:
         self._waiting.pop(event.name, None)
         here = event.done if event.kind in (EventKind.START, EventKind.PROGRESS) and event.text != "files" else 0
-        self._running[event.name] = _File(event.name, begun=here, size=event.total, bytes=here)
+        phase = Phase.DOWNLOAD if event.kind is EventKind.PROGRESS else Phase.CONNECT
+        self._running[event.name] = _File(event.name, here, event.total, phase, bytes=here)
         return self._running[event.name]
 
     def _end(self, event: Event) -> None:
@@ -206,7 +211,9 @@ class Tally:
 
     def _advance(self, file: _File, event: Event, now: float) -> None:
         moved = event.done - file.bytes
-        file.phase, file.bytes = Phase.DOWNLOAD, event.done
+        # Transfers speak while nothing comes as well: a wait is over when something does.
+        file.phase = Phase.DOWNLOAD if moved else file.phase
+        file.bytes = event.done
         file.size = event.total if event.total is not None else file.size
         # Where a part was dropped, what lay there before is to be moved by this run too.
         file.begun = min(file.begun, file.bytes)
@@ -218,10 +225,13 @@ class Tally:
         if file.files is None:
             # From here on the file is as large as it is, and its rate is one of files.
             file.size, file.speed = file.bytes, _lasting()
-        before, _ = file.files or (event.done, None)
-        file.phase = Phase.DOWNLOAD if file.name in self._lists else Phase.UNPACK
-        file.files = event.done, event.total
+        before = file.files[0] if file.files is not None else -1
         if event.done > before:
+            file.phase = Phase.DOWNLOAD if file.name in self._lists else Phase.UNPACK
+        if file.name not in self._lists:
+            file.connections = 0
+        file.files = event.done, event.total
+        if event.done > before >= 0:
             file.speed.moved(event.done - before, now)
 
     def _missing(self, file: _File) -> int | None:

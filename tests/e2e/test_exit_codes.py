@@ -21,7 +21,7 @@ def test_a_file_that_is_gone_everywhere_fails_and_the_others_come(cvl: Cvl, tree
     assert "coco-train2017.zip failed: " in done.stderr
     assert "the server says 404" in done.stderr
     assert "  hint: " in done.stderr
-    assert done.stdout.splitlines()[-1].startswith("1 files fetched")
+    assert done.stdout.splitlines()[-1].startswith("1 file fetched")
     assert tree.at("data/llava/llava_v1_5_mix665k.json").exists()
     assert not tree.at("data/coco").exists()
     internet.heal()

@@ -5,26 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from cvl.convert.jpeg import ConversionReport, Converted, Left, Removal
-from cvl.download.expand import Expanded
-from cvl.download.plan import Action, Plan, Step
-from cvl.download.run import Outcome, Result
-from cvl.download.select import Remote
-from cvl.download.survey import Found, Presence
-from cvl.errors import GateError, GoneError, RefusedError
 from cvl.images import ImageKind
-from cvl.manifest import Catalog, Link
+from cvl.manifest import Catalog
 from cvl.output import tables
 from cvl.root import Root
 from cvl.status import SourceStatus, StageStatus, Status, source_status
 from cvl.verify.report import AnnotationState, FolderState, Kind, Problem, Report
 
-COCO = Remote("coco", "coco-train2017.zip", ("http://host.example/train2017.zip",), size=2_000_000)
-GQA = Remote("gqa", "gqa-images.zip", ("https://host.example/images.zip",))
 LONG_CURE = "find /somewhere/very/deep/VG_100K/VG_100K -mindepth 1 -maxdepth 1 -exec mv -n -t /somewhere {} +"
 
 
@@ -90,70 +81,6 @@ def test_a_source_in_full_tells_of_its_gate_and_of_other_ways(
     (status,) = source_status(catalog, tree, (name,))
     tables.print_source(catalog.sources[name], status)
     assert said in capsys.readouterr().out
-
-
-def step(remote: Remote, action: Action, left: int | None) -> Step:
-    return Step(remote, action, Found(Presence.ABSENT), left)
-
-
-def test_a_plan_names_every_file_and_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
-    steps = (step(COCO, Action.RESUME, 1_500_000), step(GQA, Action.FETCH, None), step(COCO, Action.KEEP, 0))
-    link = Link(path="data/b/images", target="data/a/images")
-    tables.print_plan(Plan(steps, (link,), True, 4_000_000, 9_000_000_000))
-    out = capsys.readouterr().out
-    assert row(out, "coco") == ["coco", COCO.name, "resume", "1.5 MB", COCO.urls[0]]
-    assert row(out, "gqa") == ["gqa", GQA.name, "fetch", "?", GQA.urls[0]]
-    assert "data/b/images" in out
-    assert out.splitlines()[-1] == (
-        "to move: 1.5 MB and 1 files of unknown size; on disk at its peak: 4.0 MB of 9.0 GB free"
-    )
-
-
-def test_sources_that_a_plan_leaves_out_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.print_skipped({"sam": GateError("there is no list of links", hint="visit https://ai.example/")})
-    assert capsys.readouterr() == ("", "sam: skipped: there is no list of links\n")
-
-
-def test_what_was_fetched_is_summed_up_by_source(capsys: pytest.CaptureFixture[str]) -> None:
-    outcomes = (Outcome(COCO, bytes=1000), Outcome(replace(COCO, name="b.zip"), bytes=500), Outcome(GQA, bytes=7))
-    tables.print_fetched(Result(outcomes, kept=3, links=2))
-    out, err = capsys.readouterr()
-    assert row(out, "coco") == ["coco", "2", "1.5 kB", "0"]
-    assert row(out, "gqa") == ["gqa", "1", "7 B", "0"]
-    assert out.splitlines()[-1] == "3 files fetched (1.5 kB), 3 were here already, 2 links made"
-    assert err == ""
-
-
-def test_nothing_to_do_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.print_fetched(Result(kept=83))
-    assert capsys.readouterr() == ("0 files fetched (0 B), 83 were here already\n", "")
-
-
-def test_failures_are_told_on_stderr_each_with_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    gone = GoneError("http://host.example/train2017.zip: the server says 404")
-    refused = RefusedError("no list", hint="name it with --sam-links")
-    tables.print_fetched(Result((Outcome(COCO, gone), Outcome(GQA, refused)), link_errors=(GoneError("two match"),)))
-    out, err = capsys.readouterr()
-    assert row(out, "coco") == ["coco", "0", "0 B", "1"]
-    assert err.splitlines() == [
-        f"{COCO.name} failed: {gone}",
-        "  hint: run the same command again",
-        f"{GQA.name} failed: no list",
-        "  hint: name it with --sam-links",
-        "link failed: two match",
-    ]
-
-
-def test_dead_addresses_of_a_list_are_told_with_the_place_of_their_reasons(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    expanded = Expanded(done=380, gone=2, failed=1, bytes=9, ledger=Path("ledgers/books.sqlite"))
-    result = Result((Outcome(replace(COCO, name="books.json"), expanded=expanded),))
-    assert result.failed
-    tables.print_fetched(result)
-    told, hint = capsys.readouterr().err.splitlines()
-    assert told == ("books.json: 2 addresses are gone for good, 1 failed for now; reasons in ledgers/books.sqlite")
-    assert "--retry-failed" in hint
 
 
 def test_a_conversion_is_summed_up_and_what_it_left_is_named(capsys: pytest.CaptureFixture[str]) -> None:
