@@ -39,11 +39,18 @@ def sweep(folder: Path, *, below: bool = True) -> None:
             (Path(parent) / name).unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new, never a part. The folder must exist."""
+def write_atomically(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file so that a reader finds the old content or the new, never a part. The folder must exist.
+
+    `durable` makes that true after a power cut as well, for which it waits for the disk.
+    """
     temporary = beside(path)
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """Who may open how many connections: one budget for all that is fetched at once, shared fairly, and kept per host.
 
 A file asks for each further connection and gives it back when it has no more work for it. What a file may have is an
-equal share of the budget, and more while the others leave theirs; one that has more is told so, and gives one back
-after its present piece. A host that says 429 or 503, or breaks off, gets half as many, and one more again after each
-quiet while: additive increase, multiplicative decrease, within the budget and the host's own limit of the manifests.
+equal share of the budget, and of what its host bears, and more while the others leave theirs; one that has more is told
+so, and gives one back after its present piece. A host that says 429 or 503, or breaks off, gets half as many, and one
+more again after each quiet while: additive increase, multiplicative decrease, within the budget and the limit that the
+manifests set for the host.
 """
 
 from __future__ import annotations
@@ -79,14 +80,22 @@ class Connections:
         ceiling = min(self._limits.get(host, self.total), self.total)
         return _Host(ceiling, ceiling)
 
-    def _share(self) -> int:
-        return max(self.total // max(len(self._members), 1), 1)
+    def _share(self, host: _Host) -> int:
+        """What a file of this host may have, whatever the others want."""
+        of_host = sum(other.host is host for other in self._members)
+        return max(min(self.total // max(len(self._members), 1), host.allowed // max(of_host, 1)), 1)
+
+    def _is_short(self, member: Member, taking: int = 0) -> bool:
+        """Whether too few would be left for the shares of the others, if `member` took so many."""
+        host, now = member.host, time.monotonic()
+        others = [other for other in self._members if other is not member]
+        owed = sum(self._owed(other) for other in others if other.host.is_open(now))
+        owed_of_host = sum(self._owed(other) for other in others if other.host is host)
+        return self.total - self.used - taking < owed or host.allowed - host.used - taking < owed_of_host
 
     def _owed(self, member: Member) -> int:
-        """Connections that other files could take and have not yet had of their shares."""
-        share, now = self._share(), time.monotonic()
-        others = (other for other in self._members if other is not member and other.host.is_open(now))
-        return sum(max(min(other.want, share) - other.used, 0) for other in others)
+        """Connections that a file could use and has not yet had of its share."""
+        return max(min(member.want, self._share(member.host)) - member.used, 0)
 
 
 @dataclass(eq=False)
@@ -107,10 +116,9 @@ class Member:
         """Ask for one further connection; whether it may be had now."""
         budget, host = self.connections, self.host
         with budget._mutex:
-            free = budget.total - budget.used
-            if free <= 0 or not host.is_open(time.monotonic()):
+            if budget.used >= budget.total or not host.is_open(time.monotonic()):
                 return False
-            if self.used >= budget._share() and free <= budget._owed(self):
+            if self.used >= budget._share(host) and budget._is_short(self, taking=1):
                 return False
             self.used += 1
             host.used += 1
@@ -131,8 +139,7 @@ class Member:
         with budget._mutex:
             if self.host.used > self.host.allowed:
                 return True
-            free = budget.total - budget.used
-            return self.used > budget._share() and free < budget._owed(self)
+            return self.used > budget._share(self.host) and budget._is_short(self)
 
     def pressure(self, pause: float = 0.0) -> None:
         """The host said that it is too much, or broke off; nothing new is opened to it for `pause` seconds."""

@@ -70,7 +70,7 @@ def expand(remote: Remote, session: Session) -> Expanded:
     check_case(addresses, folder)
     path = ledger_path(session.root, remote.name)
     with open_ledger(path) as ledger:
-        ledger.enter(addresses)
+        ledger.enter(addresses.items())
         # A hundred megabytes less while the pictures come.
         del addresses
         ledger.reconcile(_here(folder))

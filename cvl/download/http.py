@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
 import httpx
@@ -111,30 +111,35 @@ def opened(client: httpx.Client, address: Address, wish: Span | None, version: V
     if wish is not None:
         last = "" if wish.stop == ENDLESS else wish.stop - 1
         headers["Range"] = f"bytes={wish.start}-{last}"
-        if version is not None and version.validator is not None:
+        # Another mirror names the same bytes otherwise, and would send all of them.
+        if version is not None and version.url == address.name and version.validator is not None:
             headers["If-Range"] = version.validator
     with client.stream("GET", address.url, headers=headers) as response:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and wish is not None:
-            found = _nothing_there(response, address, wish)
+            found = _nothing_there(response, address, wish, version)
             _check_size(found, address)
             yield found
             return
         check_status(response.status_code, response.headers, unsigned(str(response.url)))
         _check_kind(response, address)
-        if response.status_code == HTTPStatus.PARTIAL_CONTENT and wish is not None:
-            found = _ranged(response, address, wish, version)
+        if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+            found = _ranged(response, address, wish or Span(0, ENDLESS), version)
+            if wish is None:
+                found = _all_of_it(found, address)
         else:
             found = _whole(response, address)
         _check_size(found, address)
         yield found
 
 
-def _nothing_there(response: httpx.Response, address: Address, wish: Span) -> Opened:
+def _nothing_there(response: httpx.Response, address: Address, wish: Span, version: Version | None) -> Opened:
     """The server has no byte at all where some were asked for: the file is empty, or ends where ours does."""
-    if response.headers.get("content-range") == f"bytes */{wish.start}":
-        version = Version(address.name, _validator(response), wish.start)
-        return Opened(response, Span(wish.start, wish.start), version, ranged=True)
-    raise StaleError(f"{address.name}: the server has fewer bytes than are here; beginning anew")
+    expected = version is None or version.size in (None, wish.start)
+    if expected and response.headers.get("content-range") == f"bytes */{wish.start}":
+        found = Version(address.name, _validator(response), wish.start)
+        return Opened(response, Span(wish.start, wish.start), found, ranged=True)
+    said = "the server has fewer bytes than it should have" if wish.start else "the server gives no range at all"
+    raise StaleError(f"{address.name}: {said}; beginning anew", whole=not wish.start)
 
 
 def _check_kind(response: httpx.Response, address: Address) -> None:
@@ -152,12 +157,21 @@ def _ranged(response: httpx.Response, address: Address, wish: Span, version: Ver
     if match is None:
         raise StaleError(f"{address.name}: expected a range, found Content-Range `{found}`; beginning anew", whole=True)
     start, last, total = map(int, match.groups())
-    if start != wish.start or last < start:
-        asked = f"asked for bytes from {wish.start:,} on, the server sent those from {start:,} on"
+    if start != wish.start or not start <= last < total:
+        asked = f"asked for bytes from {wish.start:,} on, the server sent those from {start:,} on as `{found}`"
         raise StaleError(f"{address.name}: {asked}; beginning anew", whole=True)
     _check_version(response, address, total, version)
-    span = Span(start, min(last + 1, wish.stop, total))
-    return Opened(response, span, Version(address.name, _validator(response), total), ranged=True)
+    span = Span(start, min(last + 1, wish.stop))
+    # What is given under a date need not name it again.
+    kept = version.validator if version is not None and version.url == address.name else None
+    return Opened(response, span, Version(address.name, _validator(response) or kept, total), ranged=True)
+
+
+def _all_of_it(found: Opened, address: Address) -> Opened:
+    """A range that nobody asked for will do if it is all of the file."""
+    if found.span.stop != found.version.size:
+        raise WrongContentError(f"{address.name}: asked for the whole file, the server sent a part of it")
+    return replace(found, ranged=False)
 
 
 def _check_version(response: httpx.Response, address: Address, total: int, version: Version | None) -> None:

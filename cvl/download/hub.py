@@ -37,7 +37,8 @@ _SHA256_DIGITS = 64
 _SPENT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 
 _SIGN_IN = "accept its terms on the hub, then `hf auth login` or set HF_TOKEN"
-_OFFLINE = "unset HF_HUB_OFFLINE; or bring the files with --from and fetch with --locked, which asks nothing of the hub"
+_CUT_OFF = "check the network; where there is none, bring the files with --from, and a cvl.lock for --locked"
+_OFFLINE = "unset HF_HUB_OFFLINE; or bring the files with --from, and a cvl.lock for --locked"
 _DISTRUST = "if a proxy or your organisation signs for it, name its authority's certificate in SSL_CERT_FILE"
 
 
@@ -171,7 +172,8 @@ def _on_the_wire(url: str, error: Exception, unreachable: bool) -> CvlError:
     reason = str(error) or type(error).__name__
     if "certificate" in reason.lower():
         return RefusedError(f"{url}: the hub's certificate is not trusted: {reason}", hint=_DISTRUST)
-    return (UnreachableError if unreachable else TransferError)(f"{url}: {reason}")
+    said = f"{url}: the hub does not answer: {reason}"
+    return UnreachableError(said, hint=_CUT_OFF) if unreachable else TransferError(said)
 
 
 def list_snapshot(remote: Remote, session: Session) -> tuple[Remote, ...]:

@@ -6,7 +6,8 @@ are in the file: the kernel has them, and a record that was cut short is not one
 
 A machine that loses power loses what the kernel had not yet brought to the disk, in any order. Therefore the journal
 names the boot that it was written under, and now and then the file is synced and a mark appended that says how many
-records are safe by that: after another boot only these count.
+records are safe by that: after another boot only these count. A journal that is begun anew by a later process, or for
+another address, says of the same records that they are safe.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -46,7 +48,21 @@ class _Head(msgspec.Struct, frozen=True):
     boot: str
 
 
-def read_journal(path: Path) -> tuple[Version, Ranges] | None:
+class Told(NamedTuple):
+    """What a journal says.
+
+    Args:
+        version: of the file.
+        have: the bytes that are there.
+        safe: those of them that outlive a power cut.
+    """
+
+    version: Version
+    have: Ranges
+    safe: Ranges
+
+
+def read_journal(path: Path) -> Told | None:
     """What a journal says, None if there is none or if it cannot be read."""
     try:
         head, _, body = path.read_bytes().partition(b"\n")
@@ -54,9 +70,13 @@ def read_journal(path: Path) -> tuple[Version, Ranges] | None:
     except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     records = list(_records(body))
-    if told.boot != _boot():
-        records = records[: max((record.start for record in records if _is_mark(record)), default=0)]
-    return told.version, Ranges(record for record in records if not _is_mark(record))
+    marked = max((record.start for record in records if _is_mark(record)), default=0)
+    safe = _spans(records[:marked])
+    return Told(told.version, _spans(records) if told.boot == _boot() else safe, safe)
+
+
+def _spans(records: list[Span]) -> Ranges:
+    return Ranges(record for record in records if not _is_mark(record))
 
 
 def _records(body: bytes) -> Iterator[Span]:
@@ -91,10 +111,13 @@ def _boot() -> str:
 class Journal:
     """A journal that is being written. Safe to use from threads: each record is one appending write."""
 
-    def __init__(self, path: Path, version: Version, have: Ranges) -> None:
+    def __init__(self, path: Path, told: Told) -> None:
         """Begin it anew with what is there; an older journal at `path` is replaced in one step."""
-        head = msgspec.json.encode(_Head(version, _boot())) + b"\n"
-        write_atomically(path, head + b"".join(map(_pack, have)))
+        head = msgspec.json.encode(_Head(told.version, _boot())) + b"\n"
+        safe = list(told.safe)
+        marked = [*safe, Span(len(safe), 0)] if safe else []
+        # Who has nothing that is safe has nothing to lose by a power cut either.
+        write_atomically(path, head + b"".join(map(_pack, [*marked, *told.have])), durable=bool(safe))
         self._head_size = len(head)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
 

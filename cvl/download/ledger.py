@@ -67,8 +67,12 @@ class Ledger:
         """Make the table, if it is not there."""
         self._connection.execute(_SCHEMA)
 
-    def enter(self, addresses: Mapping[str, str]) -> None:
-        """Take over the list, addresses by key: one that changed is looked at anew, what it lost is forgotten."""
+    def enter(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Take over the list's entries (key, address): one whose address changed is looked at anew, others are kept.
+
+        What is not in the list any more is forgotten.
+        """
+        addresses = dict(entries)
         with self._connection:
             known = dict(self._connection.execute("SELECT key, url FROM files"))
             self._connection.executemany(

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -81,9 +82,15 @@ def _address(path: Path, key: str, url: object, url_field: str) -> str:
 
 def host_of(url: str) -> str | None:
     """The host that an address leads to, None if it is no address of http or https."""
+    scheme, _, rest = url.partition("://")
+    return _host(scheme, rest.partition("/")[0])
+
+
+@cache
+def _host(scheme: str, authority: str) -> str | None:
+    """Remembered, for a list of hundreds of thousands of addresses has few hosts."""
     try:
-        parts = urlsplit(url)
-        return parts.hostname if parts.scheme in ("http", "https") else None
+        return urlsplit(f"{scheme}://{authority}").hostname if scheme.lower() in ("http", "https") else None
     except ValueError:
         return None
 

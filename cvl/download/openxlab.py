@@ -86,9 +86,14 @@ def fetch(url: str, part: Part, session: Session, progress: Progress | None = No
         hint = "pipx install openxlab, then `openxlab login`"
         raise RefusedError(f"{url}: the openxlab client is not installed", hint=hint)
     file = _File(url, match["repo"], match["path"], _folder(part.path))
-    _run(command, file, session, progress)
-    if not file.arrived.is_file():
-        raise TransferError(f"{url}: the openxlab client ended well but left no {file.arrived.name}")
+    try:
+        _run(command, file, session, progress)
+        if not file.arrived.is_file():
+            raise TransferError(f"{url}: the openxlab client ended well but left no {file.arrived.name}")
+    except TransferError as error:
+        if isinstance(error, GoneError) or not file.here():
+            forget(part.path)
+        raise
     part.adopt(file.arrived, url)
     forget(part.path)
     return Arrival(url)
@@ -161,6 +166,7 @@ def _attend(client: subprocess.Popen[bytes], file: _File, session: Session, prog
         TransferError: it does nothing any more.
         Cancelled: the user wants to stop.
     """
+    patience = _SILENCES * session.timeout
     here, moved = -1, time.monotonic()
     while True:
         try:
@@ -174,8 +180,8 @@ def _attend(client: subprocess.Popen[bytes], file: _File, session: Session, prog
             moved = time.monotonic()
             if progress is not None:
                 progress(here, None)
-        elif time.monotonic() - moved > _SILENCES * session.timeout:
-            raise TransferError(f"{file.url}: the openxlab client has written nothing for {_SILENCES * session.timeout:.0f} s")
+        elif time.monotonic() - moved > patience:
+            raise TransferError(f"{file.url}: the openxlab client has written nothing for {patience:.0f} s")
 
 
 def _end(client: subprocess.Popen[bytes]) -> None:

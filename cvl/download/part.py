@@ -13,7 +13,7 @@ import os
 import threading
 from pathlib import Path
 
-from cvl.download.journal import Journal, Version, read_journal
+from cvl.download.journal import Journal, Told, Version, read_journal
 from cvl.download.ranges import Ranges, Span
 from cvl.files import reserve
 
@@ -39,15 +39,17 @@ class Part:
         self._journal: Journal | None = None
         self._synced = False
         self._reset_digests()
-        self._version, self._have = self._look()
+        told = self._look()
+        self._version = told.version if told else None
+        self._have = told.have if told else Ranges()
+        self._safe = told.safe if told else Ranges()
 
-    def _look(self) -> tuple[Version | None, Ranges]:
+    def _look(self) -> Told | None:
         """What is here according to the journal, as far as the file bears it out."""
         told = read_journal(self._journal_path)
         if told is None or not self.path.is_file():
-            return None, Ranges()
-        version, have = told
-        return (version, have) if have.end <= self.path.stat().st_size else (None, Ranges())
+            return None
+        return told if told.have.end <= self.path.stat().st_size else None
 
     @property
     def version(self) -> Version | None:
@@ -91,6 +93,7 @@ class Part:
         self._version = version
         if version.size is not None and self._have.end > version.size:
             self._have.remove(version.size, self._have.end)
+            self._safe.remove(version.size, self._safe.end)
             self._reset_digests()
         self._open()
 
@@ -99,7 +102,7 @@ class Part:
         self._data = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         if self._version.size is not None:
             reserve(self._data, self._version.size)
-        self._journal = Journal(self._journal_path, self._version, self._have)
+        self._journal = Journal(self._journal_path, Told(self._version, self._have, self._safe))
 
     def write(self, chunk: bytes | memoryview, at: int) -> None:
         """Put bytes where they belong. They count as here once they are noted."""
@@ -123,7 +126,10 @@ class Part:
         """Make what is noted outlive the machine."""
         assert self._journal is not None
         assert self._data is not None
+        with self._mutex:
+            noted = Ranges(self._have)
         self._journal.sync(self._data)
+        self._safe = noted
         self._synced = True
 
     def adopt(self, file: Path, url: str) -> None:
@@ -132,7 +138,7 @@ class Part:
         size = file.stat().st_size
         self._version, self._have = Version(url, None, size), Ranges([Span(0, size)])
         # First, for a journal whose file is not there says nothing, and a file without journal would be begun anew.
-        Journal(self._journal_path, self._version, self._have).close()
+        Journal(self._journal_path, Told(self._version, self._have, self._safe)).close()
         file.replace(self.path)
 
     def ends_here(self) -> None:
@@ -167,12 +173,13 @@ class Part:
         self.close()
         self.path.unlink(missing_ok=True)
         self._journal_path.unlink(missing_ok=True)
-        self._version, self._have = None, Ranges()
+        self._version, self._have, self._safe = None, Ranges(), Ranges()
+        self._synced = False
         self._reset_digests()
 
     def finish(self) -> Path:
-        """The finished file. Its journal stays until `forget_journal`, after the file has found its place: a kill between
-        the two must not make a whole file one of which nobody knows anything.
+        """The finished file. Its journal stays until `forget_journal`, after the file has found its place: a kill
+        between the two must not make a whole file one of which nobody knows anything.
 
         What took so long to fetch that it was synced on the way is synced once more, so that it outlives the machine
         before anybody counts on it; what came in moments is not worth waiting for the disk.

@@ -18,10 +18,12 @@ _UNHURRIED = 0.2
 
 
 class Segment:
-    """The bytes from `at` up to `stop` are still to come; `heard` is when the last ones came, in monotonic seconds.
+    """The bytes from `at` up to `stop` are still to come.
 
-    Its thread puts bytes into the part, the leading one may shorten it or take it away: both under its own lock, so that
-    no byte is written once `halt` has returned.
+    `began` is when it was handed out, `heard` when the last bytes came, in monotonic seconds.
+
+    Its thread puts bytes into the part, the leading one may shorten it or take it away: both under its own lock, so
+    that no byte is written once `halt` has returned.
     """
 
     def __init__(self, span: Span) -> None:
@@ -31,7 +33,7 @@ class Segment:
         self._halted = False
         self._noted = span.start
         self._from = span.start
-        self._began = self._told = self.heard = self._marked = time.monotonic()
+        self.began = self._told = self.heard = self._marked = time.monotonic()
         self._mark = span.start
 
     def begin(self, span: Span) -> None:
@@ -78,12 +80,12 @@ class Segment:
 
     def speed(self, now: float) -> float:
         """Bytes a second since it began, 0 while that says nothing yet."""
-        return (self.at - self._from) / (now - self._began) if now - self._began >= _UNHURRIED else 0.0
+        return (self.at - self._from) / (now - self.began) if now - self.began >= _UNHURRIED else 0.0
 
     def seconds_left(self, now: float) -> float:
         """How long it would take to its end at this speed; unknown as long as it takes at least so long as it did."""
-        speed = (self.at - self._from) / max(now - self._began, _UNHURRIED)
-        return (self.stop - self.at) / speed if speed else now - self._began
+        speed = (self.at - self._from) / max(now - self.began, _UNHURRIED)
+        return (self.stop - self.at) / speed if speed else now - self.began
 
     def silent(self, now: float) -> float:
         """Seconds since the last byte."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from cvl.download import reasons
 from cvl.download.asking import Landed, ask, is_of_host
 from cvl.download.connections import Member
+from cvl.download.filing import Filing
 from cvl.download.lanes import Asked, Lane
 from cvl.download.ledger import Row, State
 from cvl.download.listing import host_of
@@ -26,7 +27,6 @@ from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.errors import TransferError
 from cvl.events import Event, EventKind
-from cvl.files import write_atomically
 
 _MOST_HOSTS = 8
 """Hosts that are asked at once: each counts as much as one big file in the sharing of connections."""
@@ -54,19 +54,19 @@ def fetch_small(rows: Iterable[Row], folder: Path, remote: Remote, session: Sess
         Cancelled: the user wants to stop. CvlError: what stops all transfers of this process.
         OSError: the disk is full, or the like.
     """
-    with Crew(rows, remote, session) as crew:
+    with Crew(rows, remote, session) as crew, Filing(folder) as filing:
         while not crew.finished:
             stopping = session.cancel.is_set()
             crew.hire()
             landed = crew.last() if stopping else crew.landed()
-            yield Batch([_written(each, folder) for each in landed], crew.connections)
+            yield Batch([_written(each, filing) for each in landed], crew.connections)
             if stopping:
                 session.check_cancelled()
 
 
-def _written(landed: Landed, folder: Path) -> Row:
+def _written(landed: Landed, filing: Filing) -> Row:
     if landed.row.name is not None:
-        write_atomically(folder / landed.row.name, landed.content)
+        filing.put(landed.row.name, landed.content)
     return landed.row
 
 

@@ -1,9 +1,9 @@
 """One file over several connections at once, into its part.
 
-The calling thread leads: it hands out work, takes the digests of what has come, and watches. Each connection has a thread
-and a segment, which is a span of the file that it brings in order. Segments are taken from the file's front, so long
-that a connection is busy for some seconds; when none is left, the segment that would take longest is divided among the
-connections that have nothing to do. What breaks goes back to be handed out again.
+The calling thread leads: it hands out work, takes the digests of what has come, and watches. Each connection has a
+thread and a segment, which is a span of the file that it brings in order. Segments are taken from the file's front, so
+long that a connection is busy for some seconds; when none is left, the segment that would take longest is divided among
+the connections that have nothing to do. What breaks goes back to be handed out again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BUSY = 4.0
 _WORTH_DIVIDING = 1.0
 """Seconds that a segment must still take for another connection to be worth its handshake."""
 _TAIL_PATIENCE = 5.0
-"""Seconds of silence of a connection that all others wait for."""
+"""Seconds of silence of a connection that all others wait for; twice as long after each time that it was too long."""
 _CRAWL = 1000.0
 """Bytes a second that a connection must bring."""
 _SYNC_EVERY = 30.0
@@ -78,14 +78,17 @@ class _Swarm:
         self._mutex = threading.Lock()
         self._changed = threading.Event()
         self._running: list[Segment] = []
-        self._errors: deque[BaseException] = deque()
+        self._given_up: set[Segment | None] = set()
+        self._errors: deque[tuple[float, BaseException]] = deque()
         self._known = False
         self._ranged = False
         self._shared = False
         self._stopped = False
         self._etag: str | None = None
         self._speed = 0.0
+        self._failed_at = 0.0
         self._hold_until = 0.0
+        self._patience = _TAIL_PATIENCE
         self._synced = time.monotonic()
         self._counted = part.size
         self.resumed = _can_go_on(address, part)
@@ -97,17 +100,27 @@ class _Swarm:
             try:
                 while not self._finished():
                     self._heed_errors(member)
-                    self._watch()
+                    self._watch(member)
                     self._sync()
                     self._hand_out(member)
-                    if not self._part.digest():
+                    # Not before the first answer, which may say that what is here is of no use.
+                    if not (self._known and self._part.digest()):
                         self._changed.wait(_TICK)
                         self._changed.clear()
-                    version = self._part.version
-                    progress(self._part.size, version.size if version else self._address.size, member.used)
+                    self._tell(progress, member)
+                self._tell(progress, member)
             finally:
                 self._stop()
+        if self._part.version is not None and self._part.version.size is None:
+            self._part.ends_here()
         return Arrival(self._address.name, self._etag)
+
+    def _tell(self, progress: TransferProgress, member: Member) -> None:
+        progress(self._part.size, self._total(), member.used)
+
+    def _total(self) -> int | None:
+        version = self._part.version
+        return version.size if version is not None else self._address.size
 
     def _finished(self) -> bool:
         with self._mutex:
@@ -127,11 +140,11 @@ class _Swarm:
 
     def _heed_errors(self, member: Member) -> None:
         while self._errors:
-            error = self._errors.popleft()
+            began, error = self._errors.popleft()
             if not self._may_pass(error):
                 raise error
             assert isinstance(error, TransferError)
-            if time.monotonic() < self._hold_until:
+            if began <= self._failed_at or time.monotonic() < self._hold_until:
                 # Connections that break at the same time are one failure.
                 continue
             self._spend(error, member)
@@ -145,7 +158,7 @@ class _Swarm:
 
     def _spend(self, error: TransferError, member: Member) -> None:
         came = self._part.size
-        if came - self._counted >= min(64 << 10, max((self._address.size or 0) // 100, 1)):
+        if came - self._counted >= min(64 << 10, max((self._total() or 0) // 100, 1)):
             self._budget.refill()
         self._counted = came
         reached = self._known or self._session.connections.reached(_host(self._address.url))
@@ -153,9 +166,10 @@ class _Swarm:
         if wait is None:
             raise error
         member.pressure(wait if error.overload else 0.0)
-        self._hold_until = time.monotonic() + wait
+        self._failed_at = time.monotonic()
+        self._hold_until = self._failed_at + wait
 
-    def _watch(self) -> None:
+    def _watch(self, member: Member) -> None:
         """Give up connections that bring next to nothing, and silent ones that all others wait for."""
         if self._session.throttle.rate is not None:
             # Then it is us who are slow.
@@ -165,11 +179,15 @@ class _Swarm:
             # Of several connections only: a lone one may be all that the server grants.
             idle = self._shared and not self._todo
             for segment in list(self._running):
-                silent = idle and segment.silent(now) > min(_TAIL_PATIENCE, self._session.timeout)
+                silent = idle and segment.silent(now) > min(self._patience, self._session.timeout)
                 if silent or segment.crawls(now, self._session.timeout, _CRAWL):
                     self._drop(segment)
+                    # The connection may hang for long: another one takes its place.
+                    self._given_up.add(segment)
+                    member.give()
                     said = f"{self._address.name}: hardly a byte in {now - segment.heard:.0f} s"
-                    self._errors.append(TransferError(said))
+                    self._errors.append((segment.began, TransferError(said)))
+                    self._patience *= 2 if silent else 1
 
     def _sync(self) -> None:
         if self._known and time.monotonic() - self._synced > _SYNC_EVERY:
@@ -203,14 +221,16 @@ class _Swarm:
 
     def _work(self, segment: Segment | None, member: Member) -> None:
         try:
-            while segment is not None:
-                self._bring(segment)
+            while segment is not None and self._bring(segment):
                 member.relieved()
                 segment = None if member.crowded else self._claim()
-        except BaseException as error:  # noqa: BLE001 (raised again by the leading thread)
+        except BaseException as error:  # raised again by the leading thread
             self._failed(segment, error)
         finally:
-            member.give()
+            with self._mutex:
+                # What was given up, and what is taken still at the end, is given back by others.
+                if not self._stopped and segment not in self._given_up:
+                    member.give()
             self._changed.set()
 
     def _failed(self, segment: Segment | None, error: BaseException) -> None:
@@ -218,11 +238,13 @@ class _Swarm:
             # Of a segment that was taken away the leader knows already.
             if self._stopped or (segment is not None and segment not in self._running):
                 return
-            self._errors.append(error)
+            self._errors.append((segment.began if segment else time.monotonic(), error))
             if segment is not None:
-                # Where even that fails, the disk is full, which the error says.
-                with suppress(OSError):
+                try:
                     self._drop(segment)
+                except OSError as of_disk:
+                    # What came is not noted, and would never be asked for again.
+                    self._errors.append((segment.began, of_disk))
 
     def _claim(self) -> Segment | None:
         """The next segment, None if there is no work left that is worth a connection."""
@@ -238,6 +260,9 @@ class _Swarm:
             return segment
 
     def _length(self) -> int:
+        if self._known and self._todo.end == ENDLESS:
+            # Where it ends only an answer will tell.
+            return ENDLESS
         fair = self._todo.size // (2 * self._session.connections.total) if self._known else _FIRST
         return max(min(int(self._speed * _BUSY) or _FIRST, fair, _LONGEST), _SHORTEST)
 
@@ -251,7 +276,8 @@ class _Swarm:
             return None
         return slowest.halve(_SHORTEST)
 
-    def _bring(self, segment: Segment) -> None:
+    def _bring(self, segment: Segment) -> bool:
+        """Bring a segment to its end; False if it was taken away meanwhile."""
         version = self._part.version if self._known or self.resumed else None
         wish = Span(segment.at, segment.stop) if self._part.ranged else None
         with (
@@ -260,12 +286,15 @@ class _Swarm:
         ):
             self._learn(segment, answer)
             for chunk in chunks(answer.response):
-                if segment.at == 0 and looks_like_html(bytes(chunk[:512])):
+                if segment.at == 0 < segment.stop and looks_like_html(bytes(chunk[:512])):
                     raise WebPageError(f"{self._address.name}: expected a file, found a web page")
                 if not segment.put(chunk, self._part):
                     break
                 self._session.throttle.take(len(chunk))
-        self._end(segment)
+                if segment.at >= segment.stop < answer.span.stop:
+                    # It was shortened: what the server goes on to send is another's to bring.
+                    break
+        return self._end(segment)
 
     def _learn(self, segment: Segment, answer: Opened) -> None:
         """Take in what an answer says; the first one decides what file this is, and whether it comes in ranges."""
@@ -279,36 +308,43 @@ class _Swarm:
                 raise StaleError(f"{self._address.name}: {said}; beginning anew", whole=True)
             elif answer.span.stop < segment.stop:
                 # It gives less at once than it is asked for, which it may.
-                self._todo.add(answer.span.stop, segment.stop)
+                self._todo.add(answer.span.stop, min(segment.stop, answer.version.size or 0))
                 segment.stop = answer.span.stop
 
     def _begin(self, segment: Segment, answer: Opened) -> None:
+        if answer.ranged and not self._can_tell(answer):
+            said = "the server gives nothing by which two versions of the file could be told apart"
+            raise StaleError(f"{self._address.name}: {said}; asking for it in one piece", whole=True)
         resumed = answer.ranged and self.resumed
         (self._part.go_on if resumed else self._part.begin)(answer.version)
         self._etag = answer.response.headers.get("etag")
         self._known = True
         # Who sends the whole because ours is of another version would have sent a range of its own.
         able = answer.response.headers.get("accept-ranges") == "bytes"
-        self._ranged = answer.ranged or (self.resumed and able)
+        self._ranged = answer.ranged or (self.resumed and able and answer.version.size is not None)
         segment.begin(answer.span)
         self._todo = Ranges()
         if answer.ranged:
             self._todo = self._part.missing()
             self._todo.remove(*answer.span)
 
-    def _end(self, segment: Segment) -> None:
+    def _can_tell(self, answer: Opened) -> bool:
+        """Whether bytes of another version could be told from these, if further ones are asked for."""
+        is_all = answer.span.size == answer.version.size
+        return is_all or self._address.proven or answer.version.validator is not None
+
+    def _end(self, segment: Segment) -> bool:
         with self._mutex:
             if self._stopped or segment not in self._running:
-                return
+                return False
             rest = segment.halt(self._part)
-            if rest.stop == ENDLESS:
-                self._part.ends_here()
-            elif rest.size:
+            if rest.size and rest.stop != ENDLESS:
                 total = self._part.version.size if self._part.version else 0
                 said = f"the answer ended after {rest.start:,} of {total:,} bytes"
                 raise TransferError(f"{self._address.name}: {said}")
             self._running.remove(segment)
             self._speed = segment.speed(time.monotonic()) or self._speed
+            return True
 
 
 def _can_go_on(address: Address, part: Part) -> bool:
@@ -326,7 +362,7 @@ def _to_do(address: Address, part: Part, resumed: bool) -> Ranges:
     if resumed and part.version is not None and part.version.size is not None:
         return part.missing()
     start = part.prefix if resumed else 0
-    return Ranges([Span(start, ENDLESS if address.size is None else address.size)])
+    return Ranges([Span(start, address.size or ENDLESS)])
 
 
 def _host(url: str) -> str:

@@ -61,6 +61,7 @@ def transfer(remote: Remote, session: Session) -> Arrived:
             try:
                 arrived = _from(url, remote, part, session, may_leave=bool(waiting) and url not in crawled)
                 drive.forget(part.path)
+                openxlab.forget(part.path)
                 return arrived
             except TransferError as error:
                 failures.append(error)
@@ -147,9 +148,9 @@ def _attempt(
         case "hf":
             return hub.fetch(url, remote, part, session, progress, budget)
         case "gdrive":
-            return drive.fetch(url, part, session, progress), remote
+            return drive.fetch(url, part, session, progress, budget), remote
         case "openxlab":
-            return openxlab.fetch(url, part, session), remote
+            return openxlab.fetch(url, part, session, progress), remote
         case _:
             return _signed(url, remote, part, session, progress, budget), remote
 

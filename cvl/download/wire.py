@@ -104,7 +104,8 @@ def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wi
             yield Wire(stack.enter_context(own))
             return
         bulk = stack.enter_context(_builder(timeout).follow_redirects(False).http1_only().build())
-        small = _builder(timeout).max_redirects(_REDIRECTS).timeout(timedelta(seconds=_SMALL_FILE_TIMEOUT))
+        small = _builder(timeout).http2(True).max_redirects(_REDIRECTS)
+        small = small.timeout(timedelta(seconds=_SMALL_FILE_TIMEOUT))
         # httpx's own timeouts are off: the transport would add them up to one for the whole body.
         client = httpx.Client(
             transport=_Native(bulk),

@@ -16,6 +16,7 @@ from support import Cvl, contents
 
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature import World
+from cvl.download.part import Part
 from cvl.root import Root
 
 _PATIENCE = 60.0
@@ -89,18 +90,22 @@ def test_a_wish_to_stop_is_heard_while_a_server_is_silent(
     assert leftovers(tree) == []
 
 
-def test_an_interrupted_transfer_goes_on_where_it_stood(cvl: Cvl, tree: Root, internet: Internet) -> None:
+def test_an_interrupted_transfer_goes_on_where_it_stood(
+    cvl: Cvl, tree: Root, internet: Internet, world: World
+) -> None:
     url = "*train2017.zip"
     internet.inject(Fault(url, FaultKind.STALL, after=50_000))
     process = cvl.start("fetch", "coco")
     part = tree.downloads / "coco-train2017.zip.part"
-    wait_until(lambda: part.exists() and part.stat().st_size == 50_000, process)
+    whole = world.path("http://images.cocodataset.org/zips/train2017.zip").read_bytes()
+    wait_until(lambda: part.exists() and part.read_bytes()[:50_000] == whole[:50_000], process)
     send(process, signal.SIGINT)
     assert finish(process)[0] == 130
-    assert part.stat().st_size == 50_000
+    assert Part(part).size == 50_000
     internet.heal()
     assert cvl("fetch", "coco").code == 0
-    assert [exchange.range for exchange in internet.exchanges] == [None, "bytes=50000-"]
+    last = len(whole) - 1
+    assert [exchange.range for exchange in internet.exchanges] == [f"bytes=0-{last}", f"bytes=50000-{last}"]
 
 
 def test_a_wish_to_stop_reaches_a_command_in_json_form_too(cvl: Cvl, internet: Internet) -> None:
@@ -138,7 +143,7 @@ def test_killed_between_the_last_byte_from_drive_and_its_renaming(cvl: Cvl, tree
     """gdown's unfinished file is then a whole one, and the server has nothing to send beyond it."""
     whole = world.path("gdrive://1FxB2Nw-vWUcTUSI_dBpPIykb-uGYoEqV")
     tree.downloads.mkdir(parents=True)
-    shutil.copyfile(whole, tree.downloads / "webdata-wikiart.zip.partabcdefgh.part")
+    shutil.copyfile(whole, tree.downloads / "webdata-wikiart.zip.part.driveabcdefgh.part")
     assert cvl("fetch", "webdata").code == 0
     assert leftovers(tree) == []
 

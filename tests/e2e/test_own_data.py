@@ -144,7 +144,7 @@ def test_own_data_elsewhere_is_linked_by_fetch_and_never_copied(
     assert {problem["cure"] for problem in unlinked.json["problems"]} == {"cvl fetch mine"}
 
     fetched = cvl.typed("cvl fetch mine")
-    assert (fetched.code, fetched.stdout) == (0, "0 files fetched (0 B), 0 were here already, 1 links made\n")
+    assert (fetched.code, fetched.stdout) == (0, "0 files fetched (0 B), 0 were here already, 1 link made\n")
     assert complete.at("data/mine").readlink() == shared
     assert cvl.typed("cvl fetch mine").stdout == "0 files fetched (0 B), 0 were here already\n"
     verified = cvl("verify-layout", "--stage", "3", "--json")

@@ -149,8 +149,8 @@ def test_a_list_that_runs_out_on_the_way_is_told_and_a_fresh_one_goes_on(
     links.write_text("\n".join(rows))
     done = cvl("fetch", "sam", "--shards", "0-2")
     assert done.code == 1
-    assert "the signed link is no longer good" in done.stderr
-    assert "hint: get a fresh list of links" in done.stderr
+    assert "the signed link of sa_000001.tar is no longer good" in done.stderr
+    assert f"hint: save a fresh list as {links}" in done.stderr
     assert len(names(tree)) == 4
     links.write_text(good)
     assert cvl("fetch", "sam", "--shards", "0-2").code == 0
