@@ -331,7 +331,7 @@ class _Swarm:
     def _can_tell(self, answer: Opened) -> bool:
         """Whether bytes of another version could be told from these, if further ones are asked for."""
         is_all = answer.span.size == answer.version.size
-        return is_all or self._address.proven or answer.version.validator is not None
+        return is_all or self.resumed or self._address.proven or answer.version.validator is not None
 
     def _end(self, segment: Segment) -> bool:
         with self._mutex:
@@ -354,6 +354,8 @@ def _can_go_on(address: Address, part: Part) -> bool:
         return False
     if address.size is not None and version.size not in (None, address.size):
         return False
+    if version.size is not None and part.size > version.size:
+        return False
     return address.proven or (version.url == address.name and version.validator is not None)
 
 
@@ -362,7 +364,9 @@ def _to_do(address: Address, part: Part, resumed: bool) -> Ranges:
     if resumed and part.version is not None and part.version.size is not None:
         return part.missing()
     start = part.prefix if resumed else 0
-    return Ranges([Span(start, address.size or ENDLESS)])
+    stop = address.size or ENDLESS
+    # Where nothing seems to be missing, the server is asked whether that is so.
+    return Ranges([Span(start, stop if start < stop else ENDLESS)])
 
 
 def _host(url: str) -> str:

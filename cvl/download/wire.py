@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 
@@ -32,6 +32,7 @@ else:
 
 if TYPE_CHECKING:
     from pyreqwest.client import SyncClient
+    from pyreqwest.request import SyncRequestBuilder
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection is given up."""
@@ -128,11 +129,26 @@ def _connect_timeout(timeout: float) -> float:
     return min(_CONNECT_TIMEOUT, timeout * 2 / 3)
 
 
+class _Unbuffered:
+    """A pyreqwest client whose answers come as soon as their heads do.
+
+    By itself it gathers the first 64 KiB of a body before it hands out the head: of a server that falls silent before
+    that, all of them would be lost.
+    """
+
+    def __init__(self, client: SyncClient) -> None:
+        self._client = client
+
+    def request(self, method: str, url: str) -> SyncRequestBuilder:
+        """A request in the making."""
+        return self._client.request(method, url).streamed_read_buffer_limit(0)
+
+
 class _Native(httpx.BaseTransport):
     """pyreqwest's transport for httpx, as httpx expects one to behave."""
 
     def __init__(self, client: SyncClient) -> None:
-        self._transport = SyncHttpxTransport(client, close_client=False)
+        self._transport = SyncHttpxTransport(cast("SyncClient", _Unbuffered(client)), close_client=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         # A redirected request has a body that was not read, which pyreqwest takes for one that it cannot send.

@@ -90,9 +90,7 @@ def test_a_wish_to_stop_is_heard_while_a_server_is_silent(
     assert leftovers(tree) == []
 
 
-def test_an_interrupted_transfer_goes_on_where_it_stood(
-    cvl: Cvl, tree: Root, internet: Internet, world: World
-) -> None:
+def test_an_interrupted_transfer_goes_on_where_it_stood(cvl: Cvl, tree: Root, internet: Internet, world: World) -> None:
     url = "*train2017.zip"
     internet.inject(Fault(url, FaultKind.STALL, after=50_000))
     process = cvl.start("fetch", "coco")
@@ -143,7 +141,9 @@ def test_killed_between_the_last_byte_from_drive_and_its_renaming(cvl: Cvl, tree
     """gdown's unfinished file is then a whole one, and the server has nothing to send beyond it."""
     whole = world.path("gdrive://1FxB2Nw-vWUcTUSI_dBpPIykb-uGYoEqV")
     tree.downloads.mkdir(parents=True)
-    shutil.copyfile(whole, tree.downloads / "webdata-wikiart.zip.part.driveabcdefgh.part")
+    shutil.copyfile(
+        whole, tree.downloads / "webdata-wikiart.zip.part.drive-1FxB2Nw-vWUcTUSI_dBpPIykb-uGYoEqVabcdefgh.part"
+    )
     assert cvl("fetch", "webdata").code == 0
     assert leftovers(tree) == []
 
