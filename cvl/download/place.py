@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cvl.download.part import forget_journal
-from cvl.download.plan import Step
-from cvl.download.receipts import Receipt, write_receipt
+from cvl.download.plan import Action, Step
+from cvl.download.receipts import Receipt, read_receipt, write_receipt
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.survey import recipe, single_file_receipt, targets
@@ -46,7 +46,6 @@ def land(step: Step, arrived: Arrived, session: Session) -> None:
     except ArchiveError as error:
         raise ArchiveError(str(error), hint=_after_damage(remote, archive, session, brought=brought)) from error
     if not brought and not session.keep_archives:
-        settle(session.root.data)
         archive.unlink()
 
 
@@ -71,6 +70,8 @@ def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> No
     # Where a receipt says that everything stood once only what is lost is written, and what may be converted stays.
     keep = remote.converts or step.found.lost > 0
     unpacked = unpack(archive, remote.unpack, folder, progress, keep_existing=keep)
+    # The archive goes next: what came out of it must be on the disk by then.
+    settle(session.root.data)
     receipt = Receipt(
         url=arrived.seen.url,
         size=arrived.seen.size,
@@ -79,8 +80,21 @@ def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> No
         folder=remote.unpack.into,
         members=list(unpacked.members),
         bytes=unpacked.bytes,
+        keeps_archive=session.keep_archives,
     )
     write_receipt(session.root, remote.name, receipt)
+
+
+def saved_archives(root: Root, steps: Iterable[Step]) -> list[Path]:
+    """Archives that a kill saved: their receipts are written, and say that they were to go."""
+    return [root.archives / step.remote.name for step in steps if step.action is Action.KEEP and _was_to_go(root, step)]
+
+
+def _was_to_go(root: Root, step: Step) -> bool:
+    if step.remote.unpack is None or not (root.archives / step.remote.name).is_file():
+        return False
+    receipt = read_receipt(root, step.remote.name)
+    return receipt is not None and not receipt.keeps_archive
 
 
 def adopt(root: Root, steps: Iterable[Step]) -> None:

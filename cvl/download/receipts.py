@@ -29,6 +29,7 @@ class Receipt(msgspec.Struct, frozen=True):
         members: files that it left, relative to `folder`.
         bytes: of all members together.
         mtime_ns: of the file, where it is a single one.
+        keeps_archive: whether the archive was to stay.
     """
 
     url: str
@@ -39,6 +40,7 @@ class Receipt(msgspec.Struct, frozen=True):
     members: list[str]
     bytes: int
     mtime_ns: int | None = None
+    keeps_archive: bool = True
     version: int = VERSION
 
 

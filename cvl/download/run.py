@@ -13,7 +13,7 @@ from cvl.download.expand import Expanded, expand
 from cvl.download.hub import list_snapshot
 from cvl.download.lock import Seen
 from cvl.download.part import forget_orphans
-from cvl.download.place import adopt, land, place_links, receipt_snapshot
+from cvl.download.place import adopt, land, place_links, receipt_snapshot, saved_archives
 from cvl.download.plan import Action, Plan, Step, check_disk, plan
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
@@ -87,7 +87,7 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         DiskError: it will not fit, or a folder cannot be written.
         Cancelled: the user wants to stop.
     """
-    if plan_.idle and not _can_adopt(plan_, session):
+    if plan_.idle and not _can_tidy(plan_, session):
         return Result(kept=len(plan_.steps))
     check_disk(plan_)
     began = time.monotonic()
@@ -97,6 +97,8 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         check_disk(plan_)
         with disk_errors(session.root.path):
             adopt(session.root, plan_.steps)
+            for archive in saved_archives(session.root, plan_.steps):
+                archive.unlink()
         _sweep(plan_, session)
         outcomes = _with_fresh_links(_carry_out(plan_.work, catalog, session), catalog, session)
         with disk_errors(session.root.path):
@@ -105,10 +107,10 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         return Result(tuple(outcomes), kept, made, errors, time.monotonic() - began)
 
 
-def _can_adopt(plan_: Plan, session: Session) -> bool:
-    """Whether there are receipts to write and a tree that takes them; a receipt saves time, nothing else."""
+def _can_tidy(plan_: Plan, session: Session) -> bool:
+    """Whether there are receipts to write or archives to remove, and a tree that takes it; neither must be."""
     due = any(step.found.adopted and step.remote.path is not None for step in plan_.steps)
-    return due and os.access(session.root.data, os.W_OK)
+    return (due or bool(saved_archives(session.root, plan_.steps))) and os.access(session.root.data, os.W_OK)
 
 
 def _plan_again(plan_: Plan, catalog: Catalog, session: Session) -> Plan:

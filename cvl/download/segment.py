@@ -83,8 +83,8 @@ class Segment:
         return (self.at - self._from) / (now - self.began) if now - self.began >= _UNHURRIED else 0.0
 
     def seconds_left(self, now: float) -> float:
-        """How long it would take to its end at this speed; unknown as long as it takes at least so long as it did."""
-        speed = (self.at - self._from) / max(now - self.began, _UNHURRIED)
+        """How long it would take to its end at this speed; while that says nothing, at least so long as it did."""
+        speed = self.speed(now)
         return (self.stop - self.at) / speed if speed else now - self.began
 
     def silent(self, now: float) -> float:
