@@ -44,9 +44,18 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[demo]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python $(VENV)/.nginx
 	$(PIP) --editable '.[dev]'
 	touch $@
+
+# A real web server for the tests of the download, where we may install one; where there is none they are skipped.
+$(VENV)/.nginx: | $(VENV)/bin/python
+	@PATH="$$PATH:/usr/sbin"; \
+	if ! command -v nginx && [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		apt-get -qq update; \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends nginx; \
+	fi >/dev/null 2>&1 </dev/null || true
+	@touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from cvl import files
 from cvl.errors import Cancelled, DiskError
-from cvl.files import beside, count_files, disk_errors, publish, sweep, take, write_atomically
+from cvl.files import beside, count_files, disk_errors, publish, reserve, settle, sweep, take, write_atomically
 
 LONGEST_NAME = 255
 
@@ -98,6 +100,94 @@ def test_readers_never_see_a_part(tmp_path: Path) -> None:
         ended.set()
         reading.result()
     assert seen <= set(contents)
+
+
+def test_a_durable_file_is_on_the_disk_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sync, seen = tmp_path / "file", os.fsync, []
+    path.write_bytes(b"old")
+
+    def told_sync(file: int) -> None:
+        seen.append((Path(f"/proc/self/fd/{file}").read_bytes(), path.read_bytes()))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", told_sync)
+    write_atomically(path, b"new", durable=True)
+    assert seen == [(b"new", b"old")]
+    write_atomically(path, b"newer")
+    assert len(seen) == 1
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[int]:
+    """The descriptor of an empty file."""
+    file = os.open(tmp_path / "opened", os.O_RDWR | os.O_CREAT)
+    yield file
+    os.close(file)
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 5_000_000])
+def test_a_reserved_file_has_its_length_and_reads_as_nothing(opened: int, size: int) -> None:
+    reserve(opened, size)
+    assert os.fstat(opened).st_size == size
+    assert os.pread(opened, size + 1, 0) == bytes(size)
+
+
+def test_reserving_leaves_what_is_written_as_it_is(opened: int) -> None:
+    os.pwrite(opened, b"content", 0)
+    reserve(opened, 10)
+    assert os.pread(opened, 100, 0) == b"content" + bytes(3)
+    reserve(opened, 4)
+    assert os.pread(opened, 100, 0) == b"cont"
+
+
+def test_a_file_system_that_cannot_promise_room_gives_the_length(opened: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class System:
+        """A C library whose file system has no such thing, or that is too old to ask."""
+
+        def fallocate64(self, *_: object) -> int:
+            ctypes.set_errno(errno.EOPNOTSUPP)
+            return -1
+
+    for libc in (System(), object()):
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, libc=libc, **__: libc)
+        os.ftruncate(opened, 0)
+        reserve(opened, 5000)
+        assert os.fstat(opened).st_size == 5000
+
+
+def test_what_is_longer_than_any_file_is_an_error(opened: int) -> None:
+    with pytest.raises(OSError, match=r"large|argument"):
+        reserve(opened, 2**63 - 1)
+
+
+def test_room_that_is_not_there_is_not_taken(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can make a small disk")
+    try:
+        file = os.open(disk / "file", os.O_RDWR | os.O_CREAT)
+        os.pwrite(file, b"content", 0)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            reserve(file, 100_000)
+        assert os.pread(file, 100, 0) == b"content"
+        assert os.fstat(file).st_size == 7
+        reserve(file, 60_000)
+        os.close(file)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_folder_s_disk_can_be_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 (Path.iterdir holds one open itself)
+    settle(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    with pytest.raises(FileNotFoundError):
+        settle(tmp_path / "nothing")
 
 
 def test_publishing_moves_the_file_and_makes_the_folder(tmp_path: Path) -> None:

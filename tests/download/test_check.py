@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fetching import JPEG, PAGE, md5, remote, sha256, tarred, zipped
+from fetching import HOST, JPEG, PAGE, md5, remote, sha256, tarred, zipped
 
 from cvl.download.check import algorithms, check
 from cvl.download.part import Part
@@ -22,8 +22,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def checked(path: Path, wanted: Remote, content: bytes, *, accept: bool = False) -> str:
-    path.write_bytes(content)
-    return check(wanted, Part(path, algorithms(wanted)), accept_digest=accept)
+    part, arrived = Part(path, algorithms(wanted)), path.with_name("arrived")
+    arrived.write_bytes(content)
+    part.adopt(arrived, HOST)
+    return check(wanted, part, accept_digest=accept)
 
 
 def test_the_sha256_is_told_for_the_lock_whatever_is_known(path: Path) -> None:

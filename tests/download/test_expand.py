@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fetching import GIF, HOST, JPEG, PAGE, MakeSession, Told, names_below, remote
+from fetching import GIF, HOST, JPEG, PAGE, MakeSession, Told, names_below, remote, until
 from support import traces
 
 import cvl
@@ -179,12 +179,11 @@ def test_what_is_gone_is_tried_again_when_the_user_asks(
     assert counted(expand(LISTED, make_session(retry_failed=True))) == (5, 0, 0)
 
 
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", [FaultKind.TRUNCATE, FaultKind.RESET, FaultKind.STALL])
-def test_a_broken_transfer_is_tried_again(session: Session, entries: Entries, web: Internet, kind: FaultKind) -> None:
+def test_a_broken_transfer_is_tried_again(impatient: Session, entries: Entries, web: Internet, kind: FaultKind) -> None:
     web.inject(Fault("*014003199X*", kind, after=20))
-    assert counted(expand(LISTED, session)) == (5, 0, 0)
-    assert images(session)["014003199X.jpg"] == COVERS["014003199X"]
+    assert counted(expand(LISTED, impatient)) == (5, 0, 0)
+    assert images(impatient)["014003199X.jpg"] == COVERS["014003199X"]
 
 
 def test_a_truncated_picture_is_never_saved(session: Session, entries: Entries, web: Internet) -> None:
@@ -193,13 +192,22 @@ def test_a_truncated_picture_is_never_saved(session: Session, entries: Entries, 
     assert "014003199X.jpg" not in images(session)
 
 
-@pytest.mark.parametrize("content", [PAGE, b"", b"GIF", b'{"error": 1}'], ids=["page", "empty", "stump", "json"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (PAGE, "a web page in place of a picture"),
+        (b"", "an empty answer in place of a picture"),
+        (b"GIF", "no picture: begins with b'GIF'"),
+        (b'{"error": 1}', "no picture: begins with b'{\"error\": 1}'"),
+    ],
+    ids=["page", "empty", "stump", "json"],
+)
 def test_what_is_no_picture_is_a_failure_and_not_a_file(
-    session: Session, site: Publisher, entries: Entries, content: bytes
+    session: Session, site: Publisher, entries: Entries, content: bytes, reason: str
 ) -> None:
     site.put(f"{HOST}/I/0140031996.jpg", content)
     assert counted(expand(LISTED, session)) == (4, 0, 1)
-    assert "expected a picture" in (rows(session)["0140031996"].reason or "")
+    assert rows(session)["0140031996"].reason == reason
     assert set(images(session)) == set(NAMES) - {"0140031996.jpg"}
 
 
@@ -224,14 +232,130 @@ def test_a_picture_that_comes_packed_is_unpacked(session: Session, entries: Entr
     assert images(session)["0140031996.jpg"] == JPEG
 
 
-@pytest.mark.parametrize(
-    "url", ["", "no address", "ftp://host.example/a.jpg", "http://[::1/a.jpg", "https://unknown.example/a.jpg"]
-)
-def test_an_address_that_is_none_fails_alone(session: Session, entries: Entries, url: str) -> None:
+@pytest.mark.parametrize("url", ["", "no address", "ftp://host.example/a.jpg", "http://[::1/a.jpg", "http:///a.jpg"])
+def test_an_address_that_is_none_is_gone_for_good_and_the_others_come(
+    session: Session, entries: Entries, url: str
+) -> None:
     entries["0140031996"]["imageURL"] = url
     write(session, entries)
-    assert counted(expand(LISTED, session)) == (4, 0, 1)
-    assert rows(session)["0140031996"].reason
+    assert counted(expand(LISTED, session)) == (4, 1, 0)
+    assert rows(session)["0140031996"].reason == "not an http(s) address"
+
+
+def test_reasons_are_summed_up_most_frequent_first(session: Session, entries: Entries, web: Internet) -> None:
+    web.inject(Fault("*014003*", FaultKind.STATUS, status=404, times=99))
+    web.inject(Fault("*1437717772*", FaultKind.HTML, times=99))
+    web.inject(Fault("*1451670761*", FaultKind.STATUS, status=500, times=99))
+    assert list(expand(LISTED, session).reasons.items()) == [
+        ("404 Not Found", 2),
+        ("500 Internal Server Error", 1),
+        ("a web page in place of a picture", 1),
+    ]
+
+
+def test_what_could_not_be_had_is_listed_beside_the_ledger_until_it_is_here(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    web.inject(Fault("*0140031996*", FaultKind.STATUS, status=404, times=99))
+    web.inject(Fault("*1437717772*", FaultKind.HTML, times=99))
+    missing = expand(LISTED, session).missing
+    assert missing == session.root.ledgers / "mine-list.json.missing.tsv"
+    assert missing.read_text() == (
+        "key\turl\tstate\treason\n"
+        f"1437717772\t{HOST}/I/1437717772.jpg\tfailed\ta web page in place of a picture\n"
+        f"0140031996\t{HOST}/I/0140031996.jpg\tgone\t404 Not Found\n"
+    )
+    web.heal()
+    done = expand(LISTED, replace(session, retry_failed=True))
+    assert (counted(done), done.reasons, done.missing) == ((5, 0, 0), {}, None)
+    assert not missing.exists()
+
+
+# Hosts in trouble
+
+
+def elsewhere(session: Session, entries: Entries, base: str, count: int) -> None:
+    """Let the list name so many addresses more, `base`/0.jpg and on."""
+    write(session, entries | {f"other-{number}": {"imageURL": f"{base}/{number}.jpg"} for number in range(count)})
+
+
+def asked_of(web: Internet, host: str) -> int:
+    return sum(host in each.url for each in web.exchanges)
+
+
+def test_a_host_that_cannot_be_reached_costs_one_back_off_and_not_one_for_each_address(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    elsewhere(session, entries, "https://unknown.example", 500)
+    done = expand(LISTED, session)
+    assert counted(done) == (5, 0, 500)
+    assert done.reasons == {"cannot be reached": 500}
+    assert asked_of(web, "unknown.example") <= session.connections.total + session.policy.attempts
+    reason = rows(session)["other-499"].reason or ""
+    assert reason.endswith(": the host was given up for this run")
+
+
+def test_a_host_with_a_certificate_that_is_not_trusted_is_given_up_as_one(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    web.inject(Fault("https://host.example*", FaultKind.UNKNOWN_AUTHORITY, times=999))
+    done = expand(LISTED, session)
+    assert counted(done) == (0, 0, 5)
+    assert list(done.reasons) == ["the server's certificate is not trusted"]
+    assert (rows(session)["0140031996"].reason or "").endswith("the host was given up for this run")
+
+
+def test_a_host_that_answers_nothing_but_errors_is_given_up_as_one(
+    session: Session, entries: Entries, web: Internet
+) -> None:
+    elsewhere(session, entries, "https://mirror.example", 300)
+    web.inject(Fault("https://mirror.example*", FaultKind.STATUS, status=500, times=9999))
+    done = expand(LISTED, session)
+    assert (counted(done), done.reasons) == ((5, 0, 300), {"500 Internal Server Error": 300})
+    assert asked_of(web, "mirror.example") < 100
+
+
+def test_retry_after_holds_all_addresses_of_the_host(
+    make_session: MakeSession, site: Publisher, session: Session, web: Internet, told: Told
+) -> None:
+    many(session, site, 100)
+    web.inject(Fault("*", FaultKind.STATUS, status=429, retry_after=500, times=999))
+    cancel = threading.Event()
+    patient = make_session(cancel=cancel, policy=Policy())
+    threading.Thread(target=lambda: (until(lambda: bool(told.of(EventKind.RETRY))), cancel.set())).start()
+    with pytest.raises(Cancelled):
+        expand(LISTED, patient)
+    assert len(web.exchanges) <= session.connections.total
+    assert set(states(session).values()) == {State.WAITING}
+    assert told.texts(EventKind.RETRY)[0].startswith("host.example: 429 Too Many Requests: asks to wait 500 s; again")
+
+
+def test_after_the_pause_that_a_host_wants_everything_comes(session: Session, site: Publisher, web: Internet) -> None:
+    expected = many(session, site, 100)
+    web.inject(Fault("*", FaultKind.STATUS, status=429, retry_after=0, times=3))
+    assert counted(expand(LISTED, session)) == (100, 0, 0)
+    assert images(session) == expected
+
+
+def test_a_host_that_wants_a_longer_pause_than_we_have_patience_is_left_for_another_run(
+    make_session: MakeSession, session: Session, site: Publisher, web: Internet
+) -> None:
+    expected = many(session, site, 100)
+    web.inject(Fault("*", FaultKind.STATUS, status=503, retry_after=9999, times=999))
+    done = expand(LISTED, make_session(policy=Policy(patience=60)))
+    assert (counted(done), done.reasons) == ((0, 0, 100), {"503 Service Unavailable": 100})
+    assert len(web.exchanges) <= session.connections.total
+    web.heal()
+    assert expand(LISTED, session).done == 100
+    assert images(session) == expected
+
+
+def test_a_host_that_bears_two_at_once_gives_everything_in_the_end(
+    session: Session, site: Publisher, web: Internet
+) -> None:
+    many(session, site, 60)
+    web.inject(Fault("*", FaultKind.CROWDED, status=429, limit=2, times=9999))
+    assert counted(expand(LISTED, session)) == (60, 0, 0)
 
 
 # What the disk and the list say
@@ -284,9 +408,12 @@ def test_an_address_that_changed_is_tried_although_the_old_one_is_gone(
     assert counted(expand(LISTED, session)) == (5, 0, 0)
 
 
-def test_an_empty_list_is_done_at_once(session: Session, entries: Entries) -> None:
+def test_an_empty_list_is_refused(session: Session, entries: Entries) -> None:
+    """Somebody else's error page may be an empty object; ended well, it would count as done for good."""
     write(session, {})
-    assert counted(expand(LISTED, session)) == (0, 0, 0)
+    with pytest.raises(AnnotationError, match="is an empty list, expected an entry for each file") as caught:
+        expand(LISTED, session)
+    assert "list.json and run the same command again" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -322,6 +449,42 @@ def test_a_key_that_cannot_be_a_file_s_name_is_refused_before_anything_is_fetche
         expand(LISTED, session)
     assert web.exchanges == []
     assert not session.root.at(INTO).exists()
+
+
+def test_what_is_no_picture_does_not_stand_for_one_of_the_same_name(session: Session, entries: Entries) -> None:
+    note = session.root.at(f"{INTO}/0140031996.txt")
+    note.parent.mkdir(parents=True)
+    note.write_text("a note of the user's")
+    assert counted(expand(LISTED, session)) == (5, 0, 0)
+    assert images(session)["0140031996.jpg"] == JPEG
+
+
+def test_an_entry_that_left_the_list_is_forgotten_and_its_file_stays(session: Session, entries: Entries) -> None:
+    expand(LISTED, session)
+    del entries["0140031996"]
+    write(session, entries)
+    assert counted(expand(LISTED, session)) == (4, 0, 0)
+    assert "0140031996.jpg" in images(session)
+
+
+def test_entries_of_one_address_become_a_file_each(session: Session, entries: Entries) -> None:
+    write(session, entries | {"twin": entries["0140031996"]})
+    assert counted(expand(LISTED, session)) == (6, 0, 0)
+    assert images(session)["twin.jpg"] == images(session)["0140031996.jpg"] == JPEG
+
+
+def test_keys_that_differ_only_in_case_are_two_files(session: Session, entries: Entries) -> None:
+    other = {"imageURL": f"{HOST}/I/1437717772.jpg"}
+    write(session, entries | {"014003199x": other})
+    assert counted(expand(LISTED, session)) == (6, 0, 0)
+    assert images(session)["014003199X.jpg"] == COVERS["014003199X"]
+    assert images(session)["014003199x.gif"] == GIF
+
+
+def test_the_longest_key_that_can_be_a_file_s_name_is_fetched(session: Session, entries: Entries) -> None:
+    write(session, {"k" * 250: entries["1569755205"]})
+    assert counted(expand(LISTED, session)) == (1, 0, 0)
+    assert list(images(session)) == ["k" * 250 + ".webp"]
 
 
 # Stopping and many at once

@@ -22,6 +22,7 @@ from cvl.demo.miniature import World
 from cvl.demo.miniature.publish import Publisher
 from cvl.download.fetch import Options, Prepared, execute, prepare
 from cvl.download.lock import Lock
+from cvl.download.part import Part
 from cvl.download.plan import Action
 from cvl.download.policy import Policy
 from cvl.download.run import Result
@@ -153,7 +154,7 @@ def test_a_dry_run_over_a_tree_at_work_writes_nothing_either(
 ) -> None:
     fetch("gqa", options=replace(SWIFT, keep_archives=True))
     fetch("ocrvqa", alternatives={"ocrvqa": "urls"})
-    online.inject(Fault("*train2017*", FaultKind.TRUNCATE, after=1000))
+    online.inject(Fault("*train2017*", FaultKind.TRUNCATE, after=80_000))
     online.inject(Fault("*train2017*", FaultKind.STATUS, status=404, times=9))
     fetch("coco")
     next(tree.at("data/gqa/images").iterdir()).unlink()
@@ -229,6 +230,111 @@ def test_no_address_in_the_lock_carries_a_signature(fetch: Fetch, tree: Root, on
     text = tree.lock.read_text()
     assert files.seen("sam-000000.tar") is not None
     assert not any(part in text for part in ("oe=", "Expires", "?", "_nc_sid"))
+
+
+# Held to the lock
+
+
+LOCKED = replace(SWIFT, locked=True)
+
+
+def locked_tree(tree: Root, path: Path) -> Root:
+    """Another machine's tree, which has nothing but this one's lock."""
+    other = Root(path)
+    other.path.mkdir()
+    other.lock.write_text(tree.lock.read_text())
+    return other
+
+
+def edit_lock(tree: Root, name: str, **changes: Any) -> None:
+    document = json.loads(tree.lock.read_text())
+    document["files"][name] |= changes
+    tree.lock.write_text(json.dumps(document))
+
+
+def test_without_a_lock_nothing_is_fetched_and_nothing_is_asked(catalog: Catalog, tree: Root, online: Internet) -> None:
+    with pytest.raises(UsageError, match=r"cvl\.lock does not name vg-images\.zip and 1 more") as caught:
+        plan_of(catalog, tree, "vg", options=LOCKED)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert caught.value.hint == "run once without --locked and keep the lock that it writes"
+    assert online.exchanges == []
+    assert not tree.path.exists()
+
+
+def test_what_is_here_needs_no_lock(fetch: Fetch, tree: Root) -> None:
+    assert fetch("vg").failed == ()
+    tree.lock.unlink()
+    assert fetch("vg", options=LOCKED).outcomes == ()
+    assert not tree.lock.exists()
+
+
+def test_a_manifest_that_knows_nothing_takes_size_and_digest_of_the_lock(
+    fetch: Fetch, catalog: Catalog, tree: Root, tmp_path: Path
+) -> None:
+    fetch("llava")
+    seen = Lock(tree.lock).seen("llava_v1_5_mix665k.json")
+    assert seen is not None
+    (step,) = plan_of(catalog, locked_tree(tree, tmp_path / "other"), "llava", options=LOCKED).plan.steps
+    assert (step.remote.size, step.remote.sha256, step.remote.certainty) == (seen.size, seen.sha256, "confirmed")
+
+
+@pytest.mark.parametrize(("what", "wrong"), [("size", 5), ("sha256", "0" * 64)])
+def test_a_manifest_that_contradicts_the_lock_is_refused_with_both(
+    fetch: Fetch, catalog: Catalog, tree: Root, tmp_path: Path, online: Internet, what: str, wrong: Any
+) -> None:
+    fetch("vg")
+    edit_lock(tree, "vg-images.zip", **{what: wrong})
+    asked = len(online.exchanges)
+    other = locked_tree(tree, tmp_path / "other")
+    with pytest.raises(UsageError, match=rf"vg-images\.zip: the manifest has {what} \w+, .*cvl\.lock has {wrong}$"):
+        plan_of(catalog, other, "vg", options=LOCKED)
+    assert len(online.exchanges) == asked
+
+
+def test_what_a_lock_says_holds_even_where_a_digest_is_of_a_single_source(
+    doubtful: Catalog, tree: Root, online: Internet
+) -> None:
+    with pytest.raises(UsageError, match="--accept-digest"):
+        plan_of(doubtful, tree, "vg", options=replace(LOCKED, accept_digest=True))
+    accepting = replace(SWIFT, accept_digest=True)
+    assert execute(plan_of(doubtful, tree, "vg", options=accepting), doubtful, tree, accepting).failed == ()
+    with pytest.raises(UsageError, match=rf"vg-images2\.zip: the manifest has sha256 {'0' * 64}"):
+        plan_of(doubtful, tree, "vg", options=LOCKED)
+
+
+def test_other_bytes_than_the_lock_s_do_not_land(
+    fetch: Fetch, catalog: Catalog, tree: Root, tmp_path: Path, online: Internet
+) -> None:
+    fetch("ocrvqa", alternatives={"ocrvqa": "urls"})
+    (listed,) = [name for name in json.loads(tree.lock.read_text())["files"] if name.endswith(".json")]
+    edit_lock(tree, listed, sha256="0" * 64)
+    other = locked_tree(tree, tmp_path / "other")
+    before = other.lock.read_text()
+    prepared = plan_of(catalog, other, "ocrvqa", alternatives={"ocrvqa": "urls"}, options=LOCKED)
+    (failure,) = execute(prepared, catalog, other, LOCKED).failed
+    assert isinstance(failure.error, DigestError)
+    assert "0" * 64 in str(failure.error)
+    assert names_below(other.at("data/ocr_vqa")) == []
+    assert other.lock.read_text() == before
+
+
+def test_a_list_of_small_files_needs_its_lock_too(fetch: Fetch, catalog: Catalog, tree: Root) -> None:
+    fetch("ocrvqa", alternatives={"ocrvqa": "urls"})
+    tree.lock.unlink()
+    next(tree.at("data/ocr_vqa/images").iterdir()).unlink()
+    with pytest.raises(UsageError, match=r"cvl\.lock does not name"):
+        plan_of(catalog, tree, "ocrvqa", alternatives={"ocrvqa": "urls"}, options=LOCKED)
+
+
+def test_a_locked_fetch_leaves_the_lock_as_it_is(
+    fetch: Fetch, catalog: Catalog, tree: Root, tmp_path: Path, online: Internet
+) -> None:
+    fetch("llava", "vg")
+    other = locked_tree(tree, tmp_path / "other")
+    before = traces(other.path)
+    assert execute(plan_of(catalog, other, "llava", "vg", options=LOCKED), catalog, other, LOCKED).failed == ()
+    assert traces(other.path)["cvl.lock"] == before["cvl.lock"]
+    assert contents(other.data / "vg") == contents(tree.data / "vg")
 
 
 # Gates
@@ -361,6 +467,8 @@ url = "{HOST}/big.bin"
 path = "data/mine/big.bin"
 """
 BIG = noise(2_000_000)
+IN_FLIGHT = 512 << 10
+"""Bytes that a connection may have brought without a note in the journal."""
 
 
 @pytest.fixture
@@ -401,8 +509,8 @@ def test_two_commands_on_one_tree_move_every_byte_once(command: Cvl, tree: Root,
             _, said = second.communicate(timeout=60)
     assert second.returncode == 0, said
     assert tree.at("data/mine/big.bin").read_bytes() == BIG
-    assert [exchange.status for exchange in web.exchanges] == [200, 206]
-    assert web.body_bytes() == len(BIG)
+    assert {exchange.status for exchange in web.exchanges} == {206}
+    assert web.body_bytes() <= len(BIG) + IN_FLIGHT
 
 
 @pytest.mark.parametrize("after", [1, 700_000, 1_999_999])
@@ -410,11 +518,12 @@ def test_a_killed_command_goes_on_where_it_was_killed(command: Cvl, tree: Root, 
     web.inject(Fault("*", FaultKind.STALL, after=after))
     part = tree.downloads / "big.bin.part"
     with started(command, "fetch", "mine"):
-        until(lambda: part.exists() and part.stat().st_size == after)
+        until(lambda: web.body_bytes() >= after and Part(part).size >= after - IN_FLIGHT)
+    kept = Part(part).size
     assert command("fetch", "mine").code == 0
     assert tree.at("data/mine/big.bin").read_bytes() == BIG
-    assert web.exchanges[-1].range == f"bytes={after}-"
-    assert web.body_bytes() == len(BIG)
+    assert any((exchange.range or "").startswith(f"bytes={kept}-") for exchange in web.exchanges)
+    assert web.body_bytes() <= len(BIG) + IN_FLIGHT
 
 
 def test_the_shipped_manifests_can_be_planned(tree: Root) -> None:

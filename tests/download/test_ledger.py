@@ -89,3 +89,56 @@ def test_a_ledger_that_is_read_cannot_be_written(path: Path) -> None:
         ledger.enter(ENTRIES)
     with read_ledger(path) as ledger, pytest.raises(sqlite3.OperationalError, match="readonly"):
         ledger.settle([Row("a", "http://h/a", State.GONE)])
+
+
+def test_an_entry_that_left_the_list_is_forgotten(path: Path) -> None:
+    with open_ledger(path) as ledger:
+        ledger.enter(ENTRIES)
+        ledger.settle([Row("a", "http://h/a", State.DONE, "a.jpg", 5)])
+        ledger.enter([("b", "http://h/b")])
+        assert list(ledger.rows(*State)) == [Row("b", "http://h/b")]
+
+
+def test_the_disk_has_the_last_word(path: Path) -> None:
+    """What was lost waits again; what came otherwise or has another name is done, under the name that it has."""
+    with open_ledger(path) as ledger:
+        ledger.enter((key, f"http://h/{key}") for key in "abcd")
+        ledger.settle(
+            [
+                Row("a", "", State.DONE, "a.jpg", 5),
+                Row("b", "", State.DONE, "b.gif", 5),
+                Row("c", "", State.GONE, reason="404 Not Found"),
+            ]
+        )
+        ledger.reconcile({"b": "b.jpg", "c": "c.png", "unknown": "unknown.jpg"})
+        assert list(ledger.rows(*State)) == [
+            Row("a", "http://h/a"),
+            Row("b", "http://h/b", State.DONE, "b.jpg", 5),
+            Row("c", "http://h/c", State.DONE, "c.png"),
+            Row("d", "http://h/d"),
+        ]
+
+
+def test_keys_are_told_by_state(path: Path) -> None:
+    with open_ledger(path) as ledger:
+        ledger.enter(ENTRIES)
+        ledger.settle([Row("a", "", State.GONE), Row("b", "", State.FAILED)])
+        assert sorted(ledger.keys(State.GONE, State.WAITING)) == ["a", "c"]
+
+
+def test_reasons_are_counted_by_what_stands_before_the_first_colon(path: Path) -> None:
+    reasons = {"a": "no route: x", "b": "404 Not Found", "c": "no route: y: z", "d": "1: 2", "e": None}
+    with open_ledger(path) as ledger:
+        ledger.enter((key, f"http://h/{key}") for key in "abcdefg")
+        ledger.settle([Row(key, "", State.FAILED, reason=reason) for key, reason in reasons.items()])
+        ledger.settle([Row("f", "", State.GONE, reason="404 Not Found"), Row("g", "", State.DONE, reason="kept")])
+        assert list(ledger.reasons().items()) == [("404 Not Found", 2), ("no route", 2), ("", 1), ("1", 1)]
+
+
+def test_a_batch_is_settled_wholly_or_not_at_all(path: Path) -> None:
+    with open_ledger(path) as ledger:
+        ledger.enter(ENTRIES)
+        bad = Row("b", "", State.GONE, reason=["no text"])  # type: ignore[arg-type]
+        with pytest.raises(sqlite3.Error):
+            ledger.settle([Row("a", "", State.GONE), bad])
+        assert ledger.count(State.WAITING) == 3

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fetching import remote
@@ -104,6 +105,96 @@ def test_what_the_manifest_knows_is_never_overruled(path: Path) -> None:
 
 def test_a_file_that_was_never_seen_is_not_pinned(path: Path) -> None:
     assert Lock(path).pin(remote()) == remote()
+
+
+def test_what_begins_alike_is_found_together(path: Path) -> None:
+    lock = Lock(path)
+    for name in ("model", "model--a.bin", "model--b.bin", "other--a.bin"):
+        lock.record(name, SEEN)
+    assert sorted(lock.beginning("model--")) == ["model--a.bin", "model--b.bin"]
+
+
+def test_several_files_are_recorded_in_one_step_and_the_known_ones_stay_as_they_are(path: Path) -> None:
+    lock = Lock(path)
+    lock.record("a.zip", replace(SEEN, time="2026-01-01T00:00:00+00:00"))
+    lock.record_all({"a.zip": SEEN, "b.zip": SEEN})
+    files = json.loads(path.read_text())["files"]
+    assert list(files) == ["a.zip", "b.zip"]
+    assert files["a.zip"]["time"] == "2026-01-01T00:00:00+00:00"
+    before = path.stat()
+    lock.record_all({"a.zip": SEEN, "b.zip": SEEN})
+    lock.record_all({})
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+# Held to
+
+
+def test_a_frozen_lock_pins_what_the_manifest_leaves_open_and_what_it_doubts(path: Path) -> None:
+    Lock(path).record("file.bin", SEEN)
+    lock = Lock(path, frozen=True)
+    wanted = remote(size=1000, sha256="a" * 64)
+    for other in (remote(), remote(md5="d" * 32), remote(size=1000, certainty="single-source"), wanted):
+        pinned = lock.pin(other)
+        assert (pinned.size, pinned.sha256, pinned.certainty) == (1000, "a" * 64, "confirmed")
+        assert lock.pin(pinned) == pinned
+    assert lock.pin(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"size": 5}, "the manifest has size 5, .* has 1000"),
+        ({"sha256": "c" * 64}, f"the manifest has sha256 {'c' * 64}, .* has {'a' * 64}"),
+        ({"sha256": "c" * 64, "certainty": "single-source"}, f"the manifest has sha256 {'c' * 64}"),
+    ],
+)
+def test_a_manifest_that_contradicts_a_frozen_lock_is_refused(path: Path, known: dict[str, Any], said: str) -> None:
+    Lock(path).record("file.bin", SEEN)
+    with pytest.raises(UsageError, match=rf"file\.bin: {said}") as caught:
+        Lock(path, frozen=True).pin(remote(**known))
+    assert str(path) in str(caught.value)
+    assert "without --locked" in (caught.value.hint or "")
+
+
+def test_a_frozen_lock_is_neither_written_nor_read_again(path: Path) -> None:
+    Lock(path).record("a.zip", SEEN)
+    frozen, before = Lock(path, frozen=True), path.read_bytes()
+    frozen.record("b.zip", SEEN)
+    assert path.read_bytes() == before
+    Lock(path).record("c.zip", SEEN)
+    frozen.refresh()
+    assert frozen.seen("c.zip") is None
+
+
+def test_a_lock_that_is_not_frozen_sees_what_others_wrote(path: Path) -> None:
+    lock = Lock(path)
+    Lock(path).record("c.zip", SEEN)
+    lock.refresh()
+    assert lock.seen("c.zip") is not None
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["b.zip"], "does not name b.zip, and"),
+        (["a.zip", "b.zip", "c.zip"], "does not name b.zip and 1 more, and"),
+        ([f"{number}.zip" for number in range(1001)], "does not name 0.zip and 1,000 more, and"),
+    ],
+)
+def test_what_a_frozen_lock_does_not_name_is_refused(path: Path, names: list[str], said: str) -> None:
+    Lock(path).record("a.zip", SEEN)
+    with pytest.raises(UsageError, match=said) as caught:
+        Lock(path, frozen=True).require(names)
+    assert str(path) in str(caught.value)
+    assert caught.value.hint == "run once without --locked and keep the lock that it writes"
+
+
+def test_what_a_lock_names_passes_and_without_being_held_to_everything_does(path: Path) -> None:
+    Lock(path).record("a.zip", SEEN)
+    Lock(path, frozen=True).require(["a.zip"])
+    Lock(path, frozen=True).require([])
+    Lock(path).require(["b.zip"])
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 1, "files": {"a": {}}}'])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,17 +18,19 @@ from cvl.root import Root
 
 NO_NETWORK = ["unshare", "--map-root-user", "--net"]
 """A process of its own network, which has no device that is up: no names, no routes, no loopback even."""
+READ_ONLY = ["sh", "-c", 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"']
+"""A folder as a disk that cannot be written, seen so by this process alone; even root cannot write it then."""
 
 SOURCES = ("coco", "gqa", "llava", "vicuna")
 
 
-def can_be_cut_off() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*NO_NETWORK, "true"], capture_output=True, check=False).returncode == 0
+def works(*command: str) -> bool:
+    return shutil.which(command[0]) is not None and not subprocess.run(command, capture_output=True).returncode
 
 
-pytestmark = pytest.mark.skipif(not can_be_cut_off(), reason="this system lets nobody have a network of their own")
+pytestmark = pytest.mark.skipif(
+    not works(*NO_NETWORK, "true"), reason="this system lets nobody have a network of their own"
+)
 
 
 class Node:
@@ -39,9 +42,9 @@ class Node:
         self._environment = {name: value for name, value in cvl.environment.items() if name not in dropped}
         self._folder = cvl.folder
 
-    def __call__(self, *arguments: str | Path, **variables: str) -> Done:
+    def __call__(self, *arguments: str | Path, within: Sequence[str] = NO_NETWORK, **variables: str) -> Done:
         done = subprocess.run(
-            [*NO_NETWORK, sys.executable, "-m", "cvl", *map(str, arguments)],
+            [*within, sys.executable, "-m", "cvl", *map(str, arguments)],
             env=self._environment | variables,
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -178,10 +181,17 @@ def test_a_transfer_that_another_machine_began_is_not_waited_for(node: Node, loc
     assert begun in done.stderr
 
 
-def test_a_complete_tree_that_cannot_be_written_is_enough(node: Node, complete: Root) -> None:
+@pytest.mark.parametrize("options", [["--locked"], []])
+def test_a_complete_tree_on_a_disk_that_cannot_be_written_is_enough(
+    node: Node, complete: Root, options: list[str]
+) -> None:
+    within = [*NO_NETWORK, "--mount", *READ_ONLY, str(complete.path)]
+    if not works(*within, "true"):
+        pytest.skip("this system lets nobody have mounts of their own")
+    assert not works(*within, "touch", str(complete.path / "a file"))
     before = traces(complete.path)
-    done = node("fetch", *SOURCES, "--locked")
-    assert done.code == 0
+    done = node("fetch", *SOURCES, *options, within=within)
+    assert done.code == 0, done.stderr
     assert done.stdout.startswith("0 files fetched")
     assert traces(complete.path) == before
 
