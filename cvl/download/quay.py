@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 
 from cvl.download.asking import Landed
 
 _MOST_BYTES = 16 << 20
 
 
-@dataclass
 class Quay:
     """What has landed and was not taken yet. Safe to use from threads.
 
     Args:
         most: bytes that lie here; who brings more waits, but one thing of any size always finds room.
-        closed: whether nobody takes anything any more.
+
+    `closed` says whether nobody takes anything any more.
     """
 
-    most: int = _MOST_BYTES
-    closed: bool = False
-    _landed: list[Landed] = field(default_factory=list)
-    _bytes: int = 0
-    _error: BaseException | None = None
-    _changed: threading.Condition = field(default_factory=threading.Condition)
+    def __init__(self, most: int = _MOST_BYTES) -> None:
+        self.closed = False
+        self._most = most
+        self._landed: list[Landed] = []
+        self._bytes = 0
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
 
     @property
     def empty(self) -> bool:
@@ -35,7 +35,7 @@ class Quay:
     def put(self, landed: Landed) -> None:
         """Lay something down, as soon as there is room. After `close` it is dropped."""
         with self._changed:
-            self._changed.wait_for(lambda: self.closed or not self._bytes or self._bytes < self.most)
+            self._changed.wait_for(lambda: self.closed or not self._bytes or self._bytes < self._most)
             if not self.closed:
                 self._landed.append(landed)
                 self._bytes += len(landed.content)

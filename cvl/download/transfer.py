@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cvl.download import drive, hub, openxlab
 from cvl.download.check import algorithms, check
-from cvl.download.http import Address, Arrival
+from cvl.download.http import Address, Arrival, StaleError
 from cvl.download.lock import Seen, unsigned
 from cvl.download.mirrors import Hurry, SlowError
 from cvl.download.part import Part
@@ -86,6 +86,7 @@ def _from(url: str, remote: Remote, part: Part, session: Session, *, may_leave: 
     """Bring `remote` from one address, trying again as long as the policy allows."""
     budget = Budget(session.policy, lambda text, wait: _tell(session, remote, EventKind.RETRY, text, wait))
     damaged = paged = False
+    begun_anew = 0
     while True:
         before, began = part.size, time.monotonic()
         try:
@@ -112,7 +113,9 @@ def _from(url: str, remote: Remote, part: Part, session: Session, *, may_leave: 
         except TransferError as error:
             # Once the user wants to stop, what breaks is nobody's concern any more.
             session.check_cancelled()
-            if budget.spent:
+            # What a file brings that keeps changing is no progress.
+            begun_anew += isinstance(error, StaleError)
+            if budget.spent or begun_anew >= session.policy.attempts:
                 raise
             if part.size > before:
                 budget.refill()
