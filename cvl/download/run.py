@@ -173,8 +173,9 @@ def _await_links(remotes: Sequence[Remote], session: Session) -> None:
     assert session.links is not None
     names = [url.removeprefix("links:") for remote in remotes for url in remote.urls if url.startswith("links:")]
     before = session.links.again()
+    count = f"{len(remotes)} files are" if len(remotes) > 1 else "1 file is"
     text = (
-        f"the signed links in {session.links.path} have expired, {len(remotes)} files are still to come: "
+        f"the signed links in {session.links.path} have expired, {count} still to come: "
         "save a fresh list there, and this goes on by itself; Ctrl-C stops it, with everything kept"
     )
     session.report(Event(EventKind.NOTE, source=remotes[0].source, text=text))

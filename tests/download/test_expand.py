@@ -322,7 +322,12 @@ def test_retry_after_holds_all_addresses_of_the_host(
     web.inject(Fault("*", FaultKind.STATUS, status=429, retry_after=500, times=999))
     cancel = threading.Event()
     patient = make_session(cancel=cancel, policy=Policy())
-    threading.Thread(target=lambda: (until(lambda: bool(told.of(EventKind.RETRY))), cancel.set())).start()
+
+    def stop_in_the_pause() -> None:
+        until(lambda: bool(told.of(EventKind.RETRY)))
+        cancel.set()
+
+    threading.Thread(target=stop_in_the_pause).start()
     with pytest.raises(Cancelled):
         expand(LISTED, patient)
     assert len(web.exchanges) <= session.connections.total
@@ -534,6 +539,17 @@ def test_a_wish_to_stop_ends_a_wait(make_session: MakeSession, entries: Entries,
     with pytest.raises(Cancelled):
         expand(LISTED, patient)
     assert states(patient)["0140031996"] is State.WAITING
+
+
+def test_a_list_leaves_the_share_of_what_else_is_fetched_alone(session: Session, site: Publisher, told: Told) -> None:
+    many(session, site, 100)
+    with session.connections.join("elsewhere.example") as other:
+        other.want = 4
+        assert other.take()
+        assert other.take()
+        assert counted(expand(LISTED, session)) == (100, 0, 0)
+    assert {event.connections for event in told.of(EventKind.UNPACK)} <= {0, 1, 2}
+    assert session.connections.used == 0
 
 
 def test_two_lists_have_a_ledger_each(session: Session, entries: Entries) -> None:

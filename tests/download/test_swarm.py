@@ -30,7 +30,7 @@ from cvl.download.policy import Budget, Policy
 from cvl.download.ranges import Ranges, Span
 from cvl.download.session import Session
 from cvl.download.swarm import download
-from cvl.download.wire import open_wire
+from cvl.download.wire import Wire, open_wire
 from cvl.errors import Cancelled, GoneError, RefusedError, TransferError, WebPageError, WrongContentError
 from cvl.root import Root
 
@@ -110,15 +110,21 @@ def left(part: Part, version: Version, content: bytes, spans: Any) -> None:
     part.close()
 
 
-def session_of(root: Root, wire: Any, connections: int = 4, **changes: Any) -> Session:
+def session_of(root: Root, wire: Wire, connections: int = 4, **changes: Any) -> Session:
     fields: dict[str, Any] = {"policy": PATIENT, "timeout": 20.0} | changes
     return Session(root=root, wire=wire, lock=Lock(root.lock), connections=Connections(connections), **fields)
 
 
-@pytest.fixture
-def place(tree: Root, told: Told, tmp_path: Path) -> Iterator[Place]:
+@pytest.fixture(scope="module")
+def wire() -> Iterator[Wire]:
+    """One for all: it takes longer to make than a file to bring."""
     with open_wire(timeout=20) as wire:
-        yield Place(session_of(tree, wire, report=told), Part(tmp_path / "downloads" / "file.bin.part"), told)
+        yield wire
+
+
+@pytest.fixture
+def place(tree: Root, wire: Wire, told: Told, tmp_path: Path) -> Place:
+    return Place(session_of(tree, wire, report=told), Part(tmp_path / "downloads" / "file.bin.part"), told)
 
 
 @pytest.fixture
@@ -331,11 +337,13 @@ class Trouble:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(scenarios())
-def test_whatever_a_server_does_the_file_is_one_of_its_versions_and_whole(scenario: dict[str, Any]) -> None:
+def test_whatever_a_server_does_the_file_is_one_of_its_versions_and_whole(
+    wire: Wire, scenario: dict[str, Any]
+) -> None:
     tags = ('"one"', '"two"') if scenario["tagged"] else (None, None)
     versions = [(noise(size, seed), tag) for seed, (size, tag) in enumerate(zip(scenario["sizes"], tags, strict=True))]
     exchanged = any(kind == "exchange" for kind, _ in scenario["faults"].values())
-    with TemporaryDirectory() as folder, served(Origin(*versions[0])) as origin, open_wire(timeout=10) as wire:
+    with TemporaryDirectory() as folder, served(Origin(*versions[0])) as origin:
         origin.bend = Trouble(origin, scenario["faults"], versions)
         session = session_of(Root(Path(folder)), wire, scenario["connections"])
         path = Path(folder) / "file.part"
@@ -368,11 +376,11 @@ def test_whatever_a_server_does_the_file_is_one_of_its_versions_and_whole(scenar
     connections=st.integers(1, 5),
 )
 def test_after_a_kill_exactly_what_is_missing_is_asked_for(
-    cuts: list[int], sized: bool, proven: bool, connections: int
+    wire: Wire, cuts: list[int], sized: bool, proven: bool, connections: int
 ) -> None:
     content = noise(20 * PIECE + 17)
     have = Ranges(Span(start, stop) for start, stop in zip(cuts[::2], cuts[1::2], strict=False))
-    with TemporaryDirectory() as folder, served(Origin(content)) as origin, open_wire(timeout=10) as wire:
+    with TemporaryDirectory() as folder, served(Origin(content)) as origin:
         part = Part(Path(folder) / "file.part")
         left(part, Version(origin.url, '"one"', len(content)), content, have)
         part = Part(part.path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support import Cvl, contents
 
-from cvl.demo.internet import Internet
+from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.manifest import Catalog
 from cvl.root import Root
 
@@ -155,3 +156,40 @@ def test_a_list_that_runs_out_on_the_way_is_told_and_a_fresh_one_goes_on(
     links.write_text(good)
     assert cvl("fetch", "sam", "--shards", "0-2").code == 0
     assert len(names(tree)) == 6
+
+
+def test_with_patience_a_fresh_list_is_asked_for_once_the_rest_is_done_and_taken_up_by_itself(
+    cvl: Cvl, tree: Root, links: Path, internet: Internet
+) -> None:
+    good = links.read_text()
+    stale = internet.signed_link("sa_000001.tar", datetime(2024, 1, 1, tzinfo=UTC)).replace("oe=", "signed=")
+    rows = [f"sa_000001.tar\t{stale}" if row.startswith("sa_000001.tar") else row for row in good.splitlines()]
+    links.write_text("\n".join(rows))
+    process = cvl.start("fetch", "sam", "--shards", "0-2", "--wait-for-links")
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "have expired" in line)
+    assert f"the signed links in {links} have expired, 1 file is still to come: save a fresh list there" in said
+    assert len(names(tree)) == 4
+    links.write_text(good)
+    assert process.wait(60) == 0
+    process.communicate()
+    assert len(names(tree)) == 6
+
+
+def test_a_list_that_runs_out_on_the_way_and_is_renewed_meanwhile_is_read_again_by_itself(
+    cvl: Cvl, tree: Root, links: Path, internet: Internet
+) -> None:
+    good = links.read_text()
+    internet.inject(Fault("*sa_000001.tar*", FaultKind.STALL, after=100))
+    process = cvl.start("fetch", "sam", "--shards", "1", "--timeout", "2")
+    deadline = time.monotonic() + 60
+    while internet.body_bytes("*sa_000001.tar*") < 100 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    # The link that the fetch has in its hands is refused from now on; the list on the disk has another one.
+    refused = good.split("sa_000001.tar\t")[1].split("\n")[0]
+    internet.inject(Fault(refused, FaultKind.STATUS, status=403, times=1000))
+    fresh = internet.links_file(datetime.now(UTC) + timedelta(days=20))
+    links.write_text(fresh)
+    assert process.wait(60) == 0
+    process.communicate()
+    assert len(names(tree)) == 2

@@ -11,7 +11,7 @@ from cvl.demo.internet import FaultKind
 WRONG = "0" * 64
 
 
-@pytest.mark.parametrize("place", [0, 5 * MIB, len(CONTENT) - 1])
+@pytest.mark.parametrize("place", [0, len(CONTENT) - 1])
 def test_a_flipped_byte_is_noticed_and_the_file_fetched_once_more(mine: Mine, place: int) -> None:
     mine.publish()
     mine.fault(FaultKind.NO_RANGES)  # so that the byte's place in the body is its place in the file
@@ -88,7 +88,7 @@ def test_accept_digest_does_not_excuse_a_confirmed_one(mine: Mine) -> None:
     mine.assert_nothing_landed()
 
 
-@pytest.mark.parametrize("difference", [-1, 1, MIB])
+@pytest.mark.parametrize("difference", [-1, 1])
 def test_another_size_than_the_manifest_names_is_refused_before_the_bytes_move(mine: Mine, difference: int) -> None:
     mine.publish(size=len(CONTENT) + difference, sha256=None)
     mine.fault(FaultKind.RATE, rate=1_000_000)

@@ -111,8 +111,7 @@ def test_a_limit_of_speed_per_connection_is_met_with_more_connections(mine: Mine
     mine.assert_little_again()
 
 
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize(("status", "limit"), [(429, 1), (503, 2)])
 def test_a_limit_of_connections_is_learnt(mine: Mine, status: int, limit: int) -> None:
     """More refusals than --retries: what comes over the allowed connections counts as progress."""
     mine.publish()
