@@ -174,10 +174,3 @@ def _on_the_wire(url: str, error: Exception, unreachable: bool) -> CvlError:
         return RefusedError(f"{url}: the hub's certificate is not trusted: {reason}", hint=_DISTRUST)
     said = f"{url}: the hub does not answer: {reason}"
     return UnreachableError(said, hint=_CUT_OFF) if unreachable else TransferError(said)
-
-
-def list_snapshot(remote: Remote, session: Session) -> tuple[Remote, ...]:
-    """As in `cvl.download.snapshot`, where it is from now on."""
-    from cvl.download.snapshot import list_snapshot  # noqa: PLC0415
-
-    return list_snapshot(remote, session)

@@ -110,11 +110,12 @@ def receipt_snapshot(remote: Remote, files: tuple[Remote, ...], session: Session
     """The receipt of a whole repository, after each of its files has come."""
     assert remote.snapshot is not None
     into = remote.snapshot.into
+    seen = session.lock.seen(remote.name)
     sizes = [session.root.at(file.path or "").stat().st_size for file in files]
     receipt = Receipt(
         url=remote.urls[0],
         size=sum(sizes),
-        sha256=None,
+        sha256=seen.sha256 if seen is not None else None,
         recipe=recipe(remote),
         folder=into,
         members=[(file.path or "").removeprefix(into + "/") for file in files],

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cvl.download.expand import Expanded, expand
-from cvl.download.hub import list_snapshot
 from cvl.download.lock import Seen
 from cvl.download.part import forget_orphans
 from cvl.download.place import adopt, land, place_links, receipt_snapshot, saved_archives
 from cvl.download.plan import Action, Plan, Step, check_disk, plan
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
+from cvl.download.snapshot import list_snapshot, record_snapshot
 from cvl.download.survey import lands_in, matches, survey
 from cvl.download.transfer import Arrived, transfer
 from cvl.errors import Cancelled, CvlError, DiskError, ExpiredError
@@ -230,6 +230,8 @@ def _have(step: Step, session: Session) -> tuple[Arrived, int]:
             return Arrived(found.at, seen or Seen("", found.bytes, remote.sha256 or "")), 0
         text = f"{found.at} has another digest than the one that is wanted; fetching it"
         session.report(Event(EventKind.RETRY, remote.name, remote.source, text=text))
+    # What was brought has other bytes: now it would be fetched.
+    session.lock.require([remote.name])
     arrived = transfer(remote, session)
     session.lock.record(remote.name, arrived.seen)
     return arrived, max(arrived.seen.size - (found.bytes if step.action is Action.RESUME else 0), 0)
@@ -239,7 +241,7 @@ def _snapshot(remote: Remote, catalog: Catalog, session: Session) -> Outcome:
     """List a repository and fetch its files: a small plan of its own, one file after another."""
     files = list_snapshot(remote, session)
     wanted = Wanted((remote.source,), files, ())
-    inner = plan(wanted, survey(session.root, catalog, wanted), jobs=1)
+    inner = plan(wanted, survey(session.root, catalog, wanted, session.downloads), jobs=1)
     check_disk(inner)
     moved = 0
     for step in inner.work:
@@ -248,6 +250,7 @@ def _snapshot(remote: Remote, catalog: Catalog, session: Session) -> Outcome:
         land(step, arrived, session)
         moved += bytes_moved
         session.report(Event(EventKind.DONE, step.remote.name, remote.source, bytes_moved))
+    record_snapshot(remote, files, session)
     receipt_snapshot(remote, files, session)
     return Outcome(remote, bytes=moved)
 

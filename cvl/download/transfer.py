@@ -85,7 +85,7 @@ def _usable(remote: Remote, session: Session) -> tuple[str, ...]:
 def _from(url: str, remote: Remote, part: Part, session: Session, *, may_leave: bool) -> Arrived:
     """Bring `remote` from one address, trying again as long as the policy allows."""
     budget = Budget(session.policy, lambda text, wait: _tell(session, remote, EventKind.RETRY, text, wait))
-    damaged = paged = False
+    damaged, paged, here = False, False, part.size
     begun_anew = 0
     while True:
         before, began = part.size, time.monotonic()
@@ -119,7 +119,7 @@ def _from(url: str, remote: Remote, part: Part, session: Session, *, may_leave: 
                 raise
             if part.size > before:
                 budget.refill()
-            wait = budget.spend(error, reached=part.size > 0)
+            wait = budget.spend(error, reached=part.size > here)
             if wait is None:
                 raise
             session.sleep(wait)

@@ -19,7 +19,7 @@ import httpx
 
 from cvl import __version__
 from cvl.download.lock import unsigned
-from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, WrongContentError
+from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, UsageError, WrongContentError
 
 try:
     from pyreqwest.client import SyncClientBuilder
@@ -33,12 +33,14 @@ else:
 if TYPE_CHECKING:
     from pyreqwest.client import SyncClient
     from pyreqwest.request import SyncRequestBuilder
+    from pyreqwest.response import SyncResponseBodyReader
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection is given up."""
 
 _CONNECT_TIMEOUT = 20.0
 _SMALL_FILE_TIMEOUT = 300.0
+_LARGEST_SMALL_FILE = 32 << 20
 _REDIRECTS = 20
 # Archives must come as they are: a transport encoding would change their bytes.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"cvl/{__version__}"}
@@ -77,32 +79,36 @@ class Wire:
     direct: SyncClient | None = None
 
     def get(self, url: str) -> Answer:
-        """The whole answer to a GET; redirects are followed.
+        """The whole answer to a GET, its body as it came over the wire; redirects are followed.
 
         Raises:
+            WrongContentError: the body is far larger than a small file's.
             TransferError: as `translated` says.
         """
-        with translated(unsigned(url)):
+        name = unsigned(url)
+        with translated(name):
             if self.direct is None:
-                answer = self.client.get(url)
-                return Answer(answer.status_code, answer.headers, answer.content, is_framed(answer))
+                with self.client.stream("GET", url) as answer:
+                    content = _small(chunks(answer), name)
+                    return Answer(answer.status_code, answer.headers, content, is_framed(answer))
             with _addresses():
                 request = self.direct.get(url)
-            response = request.build().send()
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            framed = _is_framed(response.version, headers)
-            return Answer(response.status, headers, bytes(response.bytes()), framed)
+            with request.build_streamed() as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                content = _small(_pieces(response.body_reader), name)
+                return Answer(response.status, headers, content, _is_framed(response.version, headers))
 
 
 @contextmanager
 def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wire]:
-    """The wire of one run. `timeout` is in seconds without a byte; `native` says whether pyreqwest carries it."""
+    """The wire of one run. `timeout` is in seconds without a byte; `native` says whether pyreqwest carries it.
+
+    Raises:
+        UsageError: the environment names a proxy or certificates that cannot be used.
+    """
     with ExitStack() as stack:
         if not native:
-            limits = httpx.Limits(max_connections=None)
-            patience = httpx.Timeout(timeout, connect=_connect_timeout(timeout), pool=None)
-            own = httpx.Client(headers=_HEADERS, follow_redirects=True, limits=limits, timeout=patience)
-            yield Wire(stack.enter_context(own))
+            yield Wire(stack.enter_context(_own(timeout)))
             return
         bulk = stack.enter_context(_builder(timeout).follow_redirects(False).http1_only().build())
         small = _builder(timeout).http2(True).max_redirects(_REDIRECTS)
@@ -115,6 +121,18 @@ def open_wire(*, timeout: float = TIMEOUT, native: bool = NATIVE) -> Iterator[Wi
             timeout=None,
         )
         yield Wire(stack.enter_context(client), stack.enter_context(small.build()))
+
+
+def _own(timeout: float) -> httpx.Client:
+    limits = httpx.Limits(max_connections=None)
+    patience = httpx.Timeout(timeout, connect=_connect_timeout(timeout), pool=None)
+    try:
+        return httpx.Client(headers=_HEADERS, follow_redirects=True, limits=limits, timeout=patience)
+    except (OSError, ValueError, ImportError) as error:
+        # ssl's errors are of the system as well.
+        hint = "look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and SSL_CERT_FILE, for instance with `env`"
+        said = "a proxy or a file of certificates that the environment names cannot be used"
+        raise UsageError(f"{said}: {error}", hint=hint) from error
 
 
 def _builder(timeout: float) -> SyncClientBuilder:
@@ -174,9 +192,24 @@ def chunks(response: httpx.Response) -> Iterator[bytes | memoryview]:
     if native is None:
         yield from response.iter_raw()
         return
-    reader = native.body_reader
-    while (chunk := reader.read_chunk()) is not None:
-        yield memoryview(chunk)
+    yield from _pieces(native.body_reader)
+
+
+def _pieces(reader: SyncResponseBodyReader) -> Iterator[memoryview]:
+    while (piece := reader.read_chunk()) is not None:
+        yield memoryview(piece)
+
+
+def _small(pieces: Iterator[bytes | memoryview], name: str) -> bytes:
+    """A whole body. Whoever sends without end must not fill our memory."""
+    kept, size = [], 0
+    for piece in pieces:
+        kept.append(piece)
+        size += len(piece)
+        if size > _LARGEST_SMALL_FILE:
+            said = f"expected a small file, found more than {_LARGEST_SMALL_FILE >> 20} MiB"
+            raise WrongContentError(f"{name}: {said}")
+    return b"".join(kept)
 
 
 def is_framed(response: httpx.Response) -> bool:
