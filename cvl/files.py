@@ -77,7 +77,7 @@ def reserve(file: int, size: int) -> None:
 
 
 def settle(folder: Path) -> None:
-    """Bring all that was written to the file system of `folder` to its disk, before what it was made from is deleted."""
+    """Bring all that was written to the file system of `folder` to its disk, before what it came from is deleted."""
     file = os.open(folder, os.O_RDONLY)
     try:
         # Python has os.sync only, which would wait for every disk of a machine that others use too.

@@ -79,8 +79,8 @@ def fetch(
     from cvl.download.select import Request
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
-    from cvl.output.progress import reporter
     from cvl.output.fetched import plain_result, print_fetched, print_plan, print_skipped
+    from cvl.output.progress import reporter
     from cvl.root import Root
 
     catalog, tree = load_catalog(manifests), Root(root)

@@ -70,7 +70,7 @@ class Hurry:
 
 
 def _host(url: str) -> str:
-    """The host of an address; of a transport that knows its own, such as `gdrive://ID`, what stands before the colon."""
+    """The host of an address; of a transport that knows its own, such as `gdrive://ID`, what is before the colon."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -16,7 +16,7 @@ from cvl.download.policy import Policy
 from cvl.download.throttle import Throttle
 from cvl.download.wire import TIMEOUT, Wire
 from cvl.errors import Cancelled
-from cvl.events import Event, EventKind, TransferProgress, Reporter, silent
+from cvl.events import Event, EventKind, Reporter, TransferProgress, silent
 from cvl.root import Root
 
 # Often enough for a live view, rarely enough to cost nothing.

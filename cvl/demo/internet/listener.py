@@ -29,8 +29,8 @@ class Listener(ThreadingMixIn, TCPServer):
 
     def __init__(self, stage: Stage, host: str) -> None:
         super().__init__(("127.0.0.1", 0), Connection)
-        # Connections inherit it: what the kernel holds for a client stays as little as on a real way through the internet,
-        # so that the ledger's count of sent bytes says how many a killed client had asked for in vain.
+        # Connections inherit it: what the kernel holds for a client stays as little as on a real way through the
+        # internet, so that the ledger's count of sent bytes says how many a killed client had asked for in vain.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         self.stage = stage
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
