@@ -187,7 +187,10 @@ def _addresses() -> Iterator[None]:
 
 
 def chunks(response: httpx.Response) -> Iterator[bytes | memoryview]:
-    """The body as it comes from the network: of pieces of our own size, the one that a cut falls into would be lost."""
+    """The body as it comes from the network: of pieces of our own size, the one that a cut falls into would be lost.
+
+    pyreqwest takes a pause between two pieces for silence of the server: it must be shorter than the wire's timeout.
+    """
     native = response.extensions.get(_NATIVE_RESPONSE)
     if native is None:
         yield from response.iter_raw()
