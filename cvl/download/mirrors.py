@@ -60,6 +60,8 @@ class Hurry:
     def __call__(self, done: int, total: int | None, connections: int = 1, /) -> None:
         """Pass on how the work goes."""
         self._progress(done, total, connections)
+        if done == total:
+            return
         now = time.monotonic()
         began, before = self._mark or (now, done)
         if now - began >= _WINDOW:

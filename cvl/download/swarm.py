@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -79,7 +78,7 @@ class _Swarm:
         self._changed = threading.Event()
         self._running: list[Segment] = []
         self._given_up: set[Segment | None] = set()
-        self._errors: deque[tuple[float, BaseException]] = deque()
+        self._errors: list[tuple[float, BaseException]] = []
         self._known = False
         self._ranged = False
         self._shared = False
@@ -139,8 +138,10 @@ class _Swarm:
     # What the leading thread does
 
     def _heed_errors(self, member: Member) -> None:
-        while self._errors:
-            began, error = self._errors.popleft()
+        with self._mutex:
+            errors = list(self._errors)
+            self._errors.clear()
+        for began, error in errors:
             if not self._may_pass(error):
                 raise error
             assert isinstance(error, TransferError)
@@ -205,7 +206,7 @@ class _Swarm:
             return
         with self._mutex:
             member.want = self._could_use()
-        while (self._known or not self._running) and member.take():
+        while (self._known or not self._running) and not self._errors and member.take():
             segment = self._claim()
             if segment is None:
                 member.give()
@@ -304,8 +305,7 @@ class _Swarm:
             if not self._known:
                 self._begin(segment, answer)
             elif not answer.ranged:
-                said = "the server gave ranges, and now the whole file"
-                raise StaleError(f"{self._address.name}: {said}; beginning anew", whole=True)
+                raise self._stale(answer)
             elif answer.span.stop < segment.stop:
                 # It gives less at once than it is asked for, which it may.
                 self._todo.add(answer.span.stop, min(segment.stop, answer.version.size or 0))
@@ -327,6 +327,14 @@ class _Swarm:
         if answer.ranged:
             self._todo = self._part.missing()
             self._todo.remove(*answer.span)
+
+    def _stale(self, answer: Opened) -> StaleError:
+        """Why the whole file comes in place of a range: that is what If-Range asks for if it has changed."""
+        kept, found = self._part.version.validator if self._part.version else None, answer.version.validator
+        if None not in (kept, found) and kept != found:
+            return StaleError(f"{self._address.name}: the server's file has changed; beginning anew")
+        said = "the server gave ranges, and now the whole file"
+        return StaleError(f"{self._address.name}: {said}; beginning anew", whole=True)
 
     def _can_tell(self, answer: Opened) -> bool:
         """Whether bytes of another version could be told from these, if further ones are asked for."""

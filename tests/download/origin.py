@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -48,7 +48,7 @@ class Reply:
     """
 
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     cut: int | None = None
     reset: bool = False
@@ -120,23 +120,24 @@ def ranged(content: bytes, start: int, stop: int, headers: Mapping[str, str] | N
 
 
 @contextmanager
-def served(origin: Origin) -> Iterator[Origin]:
-    """The server, running on loopback."""
+def served(origin: Origin, port: int = 0) -> Iterator[Origin]:
+    """The server, running on loopback, on a port that is free or on the one where it was before."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
         request_queue_size = 64
 
-    server = Server(("127.0.0.1", 0), _handler(origin))
+    origin.closing.clear()
+    server = Server(("127.0.0.1", port), _handler(origin))
     origin.url = f"http://127.0.0.1:{server.server_port}/file.bin"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield origin
     finally:
-        origin.closing.set()
         server.shutdown()
         server.server_close()
+        origin.closing.set()
         thread.join()
 
 
@@ -217,11 +218,6 @@ def _handler(origin: Origin) -> type[BaseHTTPRequestHandler]:
 # Ways to bend an answer
 
 
-def cut(reply: Reply, after: int) -> Reply:
-    """It ends too early."""
-    return replace(reply, cut=after)
-
-
 def status(code: int, **headers: str) -> Reply:
     """No file at all."""
     return Reply(code, {name.replace("_", "-"): value for name, value in headers.items()}, b"sorry")
@@ -242,14 +238,14 @@ def watched(work: Callable[[], Any], seconds: float = _WATCH) -> Any:
     def do() -> None:
         try:
             outcome.extend((work(), None))
-        except BaseException as error:  # noqa: BLE001 (raised again below)
+        except BaseException as error:  # raised again below
             outcome.extend((None, error))
 
     thread = threading.Thread(target=do, daemon=True, name="watched")
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        faulthandler.dump_traceback(sys.__stderr__)
+        faulthandler.dump_traceback(sys.stderr.fileno() if sys.__stderr__ is None else sys.__stderr__)
         raise AssertionError(f"it hangs: nothing came of it in {seconds:.0f} s")
     value, error = outcome
     if error is not None:

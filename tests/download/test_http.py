@@ -1,4 +1,4 @@
-"""One file from one address, exactly: what a server says is held against what it was asked, and nothing else is kept."""
+"""One file from one address, exactly: what a server says is held against what it was asked, or nothing is kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cvl.download.part import Part
 from cvl.download.policy import Budget, Policy
 from cvl.download.session import Session
 from cvl.download.swarm import download
-from cvl.download.wire import NATIVE, open_wire, translated
+from cvl.download.wire import open_wire, translated
 from cvl.errors import Cancelled, GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.events import TransferProgress
 from cvl.root import Root

@@ -98,7 +98,14 @@ def test_single_files_have_no_second_copy() -> None:
 def test_what_is_here_takes_no_more_room() -> None:
     assert planned((archive(), Found(Presence.LANDED, 100))).peak_bytes == 0
     assert planned((archive(), Found(Presence.ARCHIVE, 100, Path("/x")))).peak_bytes == 100
-    assert planned((remote(size=100), Found(Presence.PART, 60))).peak_bytes == 40
+    assert planned((remote(size=100), Found(Presence.PART, 60, reserved=60))).peak_bytes == 40
+
+
+def test_room_that_an_unfinished_transfer_holds_already_is_not_asked_for_again() -> None:
+    """A part has its final length from its first byte on, however few of its bytes are here."""
+    assert planned((remote(size=100), Found(Presence.PART, 1, reserved=100))).peak_bytes == 0
+    assert planned((archive(), Found(Presence.PART, 1, reserved=100))).peak_bytes == 100
+    assert planned((remote(size=100), Found(Presence.PART, 1))).peak_bytes == 100
 
 
 def test_a_list_counts_with_all_that_it_names() -> None:

@@ -34,7 +34,7 @@ from fetching import (
     zipped,
 )
 from filelock import FileLock
-from support import contents, traces
+from support import Cvl, contents, traces
 
 import cvl
 from cvl.demo.internet import Fault, FaultKind, Internet
@@ -42,6 +42,7 @@ from cvl.demo.miniature.publish import Publisher
 from cvl.download.lock import Seen
 from cvl.download.part import Part
 from cvl.download.plan import Action, Plan, plan
+from cvl.download.ranges import Span
 from cvl.download.receipts import read_receipt
 from cvl.download.run import Outcome, Result, run
 from cvl.download.select import Remote, Wanted
@@ -307,7 +308,7 @@ def test_what_failed_is_all_that_a_second_run_does(session: Session, make_sessio
     again = carry_out(make_session(), LARGE, *SINGLES)
     assert (again.failed, again.kept, again.bytes) == ((), 4, 1_000_000)
     moved = [(exchange.range, exchange.bytes_sent) for exchange in web.exchanges[asked:]]
-    assert moved == [("bytes=2000000-", 1_000_000)]
+    assert moved == [("bytes=2000000-2999999", 1_000_000)]
 
 
 def test_what_does_not_fit_is_refused_before_the_first_byte(session: Session, web: Internet) -> None:
@@ -320,16 +321,17 @@ def test_what_does_not_fit_is_refused_before_the_first_byte(session: Session, we
 def test_a_full_disk_ends_the_run_and_is_what_is_told(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     # The other file is stopped because of it, and must not be what the run ends with.
     began = threading.Barrier(2, timeout=20)
-    append = Part.append
+    write, begun = Part.write, set()
 
-    def full(part: Part, file: Any, chunk: bytes) -> None:
-        if part.size == 0:
+    def full(part: Part, chunk: bytes | memoryview, at: int) -> None:
+        if part.path not in begun:
+            begun.add(part.path)
             began.wait()
         if part.path.name.startswith("0.json"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(part.path))
-        append(part, file, chunk)
+        write(part, chunk, at)
 
-    monkeypatch.setattr(Part, "append", full)
+    monkeypatch.setattr(Part, "write", full)
     with pytest.raises(DiskError, match="no room left on the disk") as caught:
         carry_out(session, SINGLES[0], LARGE)
     assert "goes on where it stood" in (caught.value.hint or "")
@@ -356,12 +358,15 @@ def test_a_wish_to_stop_ends_everything_and_keeps_every_part(
             cancel.set()
 
     session = make_session(cancel=cancel, report=stop)
+    web.inject(Fault("*big.bin", FaultKind.RATE, rate=3e6))
     with pytest.raises(Cancelled) as caught:
         carry_out(replace(session, jobs=1), LARGE, SINGLES[3])
     assert caught.value.exit_code == 130
-    part = session.root.downloads / "big.bin.part"
-    assert 0 < part.stat().st_size < len(BIG)
-    assert BIG.startswith(part.read_bytes())
+    part = Part(session.root.downloads / "big.bin.part")
+    content = part.path.read_bytes()
+    assert 0 < part.size < len(BIG)
+    assert all(content[start:stop] == BIG[start:stop] for start, stop in part.missing().gaps(len(BIG)))
+    web.heal()
     assert not any("3.json" in each.url for each in web.exchanges), "nothing more is begun"
     assert carry_out(make_session(), LARGE, SINGLES[3]).failed == ()
     assert session.root.at("data/mine/big.bin").read_bytes() == BIG
@@ -378,14 +383,15 @@ def ctrl_c() -> Iterator[None]:
 
 def test_an_interrupt_ends_the_other_files_too(session: Session, ctrl_c: None, web: Internet) -> None:
     def interrupt(event: Event) -> None:
-        if event.name == "big.bin" and event.kind is EventKind.PROGRESS:
+        if event.name == "big.bin" and event.kind is EventKind.PROGRESS and event.done:
             os.kill(os.getpid(), signal.SIGINT)
             session.cancel.wait(20)
 
+    web.inject(Fault("*big.bin", FaultKind.RATE, rate=3e6))
     with pytest.raises(KeyboardInterrupt):
         carry_out(replace(session, report=interrupt, jobs=1), LARGE, *SINGLES)
-    assert 0 < (session.root.downloads / "big.bin.part").stat().st_size < len(BIG)
-    assert len(web.exchanges) == 1
+    assert 0 < Part(session.root.downloads / "big.bin.part").size < len(BIG)
+    assert {each.url for each in web.exchanges} == {f"{HOST}/big.bin"}
 
 
 def test_leftovers_of_a_killed_run_are_swept_away(session: Session) -> None:
@@ -677,6 +683,39 @@ def test_a_tree_that_lacks_something_and_cannot_be_written_is_told(
         said = fetch_as_a_process(manifests, session, "late")
     assert said.startswith("DiskError cannot use")
     assert "Permission denied" in said
+
+
+# Fairly
+
+
+def test_two_sources_share_the_connections(site: Publisher, web: Internet, tmp_path: Path, tree: Root) -> None:
+    """Each could use all four: the second one to begin gets its half all the same, while the first goes on."""
+    own = tmp_path / "two"
+    own.mkdir()
+    size = 24 << 20
+    for name in ("one", "two"):
+        site.put(f"{HOST}/{name}.bin", noise(size, len(name)))
+        file = f'name = "{name}.bin"\nurl = "{HOST}/{name}.bin"\npath = "data/{name}/{name}.bin"\nsize = {size}\n'
+        (own / f"{name}.toml").write_text(f'title = "{name}"\n[[files]]\n{file}')
+    web.inject(Fault("*.bin", FaultKind.RATE, rate=1e6))
+    command = Cvl(tmp_path, web.environment() | {"CVL_ROOT": str(tree.path), "CVL_MANIFESTS": str(own)})
+
+    def under_way(name: str) -> int:
+        exchanges = [each for each in web.exchanges if each.url.endswith(f"/{name}.bin") and each.range is not None]
+        return sum(each.bytes_sent < span_of(each.range).size for each in exchanges)
+
+    with command.start("fetch", "one", "two", "--connections", "4") as process:
+        until(lambda: process.poll() is not None or under_way("one") == under_way("two") == 2)
+        assert process.poll() is None, process.communicate()
+        web.heal()
+        assert under_way("one") + under_way("two") <= 4
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+
+
+def span_of(asked: str | None) -> Span:
+    start, _, last = (asked or "").removeprefix("bytes=").partition("-")
+    return Span(int(start), int(last) + 1)
 
 
 # Results

@@ -14,7 +14,9 @@ import pytest
 from fetching import GIF, JPEG, catalog_of, md5, names_below, noise, remote, sha256, zipped
 from support import traces
 
+from cvl.download.journal import Version
 from cvl.download.ledger import Row, State, open_ledger
+from cvl.download.part import Part
 from cvl.download.receipts import Receipt, read_receipt, write_receipt
 from cvl.download.select import Remote, Wanted
 from cvl.download.survey import (
@@ -293,9 +295,36 @@ def test_a_kept_archive_of_an_older_digest_is_not_taken_for_the_new_one(tree: Ro
     assert look(tree, ARCHIVE).presence is Presence.ABSENT
 
 
-def test_an_unfinished_transfer_is_told_with_its_bytes(tree: Root) -> None:
-    put(tree, "data/.cvl/downloads/mine-images.zip.part", bytes(40))
-    assert look(tree, ARCHIVE) == Found(Presence.PART, 40)
+def begun(root: Root, *spans: tuple[int, int], size: int | None = 1_000_000) -> Path:
+    """A transfer that was killed after these bytes had come."""
+    part = Part(root.downloads / "mine-images.zip.part")
+    part.begin(Version("https://host.example/images.zip", None, size))
+    for start, stop in spans:
+        part.write(noise(stop - start), start)
+        part.note(start, stop)
+    part.close()
+    return part.path
+
+
+@pytest.mark.parametrize("size", [1_000_000, None])
+def test_an_unfinished_transfer_is_told_with_its_bytes(tree: Root, size: int | None) -> None:
+    path = begun(tree, (0, 40_000), (90_000, 100_000), size=size)
+    found = look(tree, ARCHIVE)
+    assert (found.presence, found.bytes) == (Presence.PART, 50_000)
+    assert found.reserved == path.stat().st_blocks * 512 >= 50_000
+
+
+def test_an_unfinished_transfer_without_journal_has_no_bytes_but_holds_room(tree: Root) -> None:
+    path = begun(tree, (0, 40_000))
+    path.with_name(f"{path.name}.journal").unlink()
+    found = look(tree, ARCHIVE)
+    assert (found.presence, found.bytes) == (Presence.PART, 0)
+    assert found.reserved >= 40_000
+
+
+def test_a_journal_without_its_file_is_nothing(tree: Root) -> None:
+    begun(tree, (0, 40_000)).unlink()
+    assert look(tree, ARCHIVE) == Found(Presence.ABSENT)
 
 
 def test_what_is_lost_is_also_told_where_an_archive_is_kept(tree: Root) -> None:

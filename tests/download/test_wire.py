@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,8 +25,9 @@ from nginx import StartNginx, free_port
 import cvl
 from cvl.demo.internet import Internet
 from cvl.demo.miniature.publish import Publisher
+from cvl.download import wire as wire_module
 from cvl.download.wire import Wire, chunks, is_framed, open_wire, translated
-from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, WrongContentError
+from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, UsageError, WrongContentError
 
 CONTENT = noise(1_000_000)
 SIGNED = "sig=SECRET"
@@ -104,6 +105,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _packed(self) -> None:
         self._say(200, gzip.compress(CONTENT), Content_Encoding="gzip")
+
+    def _flood(self) -> None:
+        self._say(200, Content_Length=str(10**12))
+        self._pour(CONTENT)
+
+    def _flood_chunked(self) -> None:
+        self._say(200, Transfer_Encoding="chunked", Content_Length=None)
+        self._pour(b"%x\r\n%s\r\n" % (len(CONTENT), CONTENT))
+
+    def _pour(self, content: bytes) -> None:
+        """Send it until the client goes away."""
+        self.close_connection = True
+        with suppress(OSError):
+            while not self.server.over.is_set():
+                self.wfile.write(content)
 
     def _nothing(self) -> None:
         self.close_connection = True
@@ -279,13 +295,18 @@ def test_a_body_that_ends_early_is_an_error(ask: Ask, server: _Server, name: str
     assert type(caught.value) is TransferError
 
 
-def test_what_came_of_a_body_that_ends_early_is_not_lost(server: _Server, native: bool) -> None:
+@pytest.mark.parametrize(("name", "size"), [("cut", 1000), ("cut/late", 700_000)])
+def test_what_came_of_a_body_that_ends_early_is_not_lost(server: _Server, native: bool, name: str, size: int) -> None:
     came = bytearray()
-    with open_wire(native=native) as wire, pytest.raises(TransferError):  # noqa: SIM117, PT012
-        with translated("name"), wire.client.stream("GET", f"{server.url}/cut/late") as response:
+
+    def read(wire: Wire) -> None:
+        with translated(name), wire.client.stream("GET", f"{server.url}/{name}") as response:
             for chunk in chunks(response):
-                came += chunk
-    assert came == CONTENT[:700_000]
+                came.extend(chunk)
+
+    with open_wire(native=native) as wire, pytest.raises(TransferError):
+        read(wire)
+    assert came == CONTENT[:size]
 
 
 @pytest.mark.parametrize(("name", "framed"), [("chunked", True), ("endless", False)])
@@ -297,9 +318,21 @@ def test_it_is_known_whether_a_body_without_length_could_have_been_cut(
     assert came.content == (CONTENT if framed else CONTENT[:1000])
 
 
-def test_a_packed_body_is_not_unpacked_on_the_way_to_a_part(server: _Server, native: bool) -> None:
+def test_a_packed_body_is_given_as_it_came(ask: Ask, server: _Server) -> None:
+    came = ask(f"{server.url}/packed")
+    assert came.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(came.content) == CONTENT
+
+
+def test_a_small_file_without_end_does_not_fill_the_memory(
+    server: _Server, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire_module, "_LARGEST_SMALL_FILE", 1 << 20)
     with open_wire(native=native) as wire:
-        assert gzip.decompress(streamed(wire, f"{server.url}/packed").content) == CONTENT
+        for name in ("flood", "flood/chunked"):
+            with pytest.raises(WrongContentError, match=rf"^{server.url}/{name}: .* more than 1 MiB"):
+                wire.get(f"{server.url}/{name}?{SIGNED}")
+        assert wire.get(server.url).content == CONTENT
 
 
 @pytest.mark.parametrize("name", ["nothing", "junk", "silent", "stalling"])
@@ -309,6 +342,16 @@ def test_a_host_that_was_reached_is_not_called_unreachable(hasty: Ask, server: _
         hasty(f"{server.url}/{name}?{SIGNED}")
     assert type(caught.value) is TransferError
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_reader_that_takes_its_time_is_no_silent_server(server: _Server, native: bool) -> None:
+    came = bytearray()
+    pause = threading.Event()
+    with open_wire(native=native, timeout=20) as wire, wire.client.stream("GET", server.url) as response:
+        for chunk in chunks(response):
+            came.extend(chunk)
+            pause.wait(0.05)
+    assert came == CONTENT
 
 
 def test_a_host_that_refuses_every_connection_is_unreachable(ask: Ask) -> None:
@@ -425,6 +468,19 @@ def test_a_certificate_for_another_host_is_refused(ask: Ask, authority: trustme.
         ask(url)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SSL_CERT_FILE", "/nowhere/ca.pem"), ("SSL_CERT_FILE", __file__), ("HTTP_PROXY", "odd://127.0.0.1:9")],
+)
+def test_an_environment_that_cannot_be_used_is_our_error(
+    ask: Ask, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with serving_tls(authority, "localhost") as url, pytest.raises((UsageError, RefusedError)) as caught:
+        ask(url)
+    assert "SSL_CERT_FILE" in (caught.value.hint or "")
+
+
 def test_a_host_that_does_not_speak_tls_is_no_matter_of_certificates(ask: Ask, server: _Server) -> None:
     with pytest.raises(TransferError) as caught:
         ask(server.url.replace("http:", "https:"))
@@ -524,3 +580,33 @@ def test_a_process_that_may_open_no_more_files_is_told_what_to_do(server: _Serve
     assert "may open no more files" in done.stdout
     assert "--connections" in done.stdout
     assert "SECRET" not in done.stdout
+
+
+WITHOUT = """
+import sys
+
+sys.modules["pyreqwest"] = None
+from cvl.download.wire import chunks, open_wire, translated
+from cvl.errors import TransferError
+
+url, nobody = sys.argv[1:]
+with open_wire() as wire:
+    print(wire.direct, len(wire.get(url + "/chain").content), end=" ")
+    with translated("name"), wire.client.stream("GET", url + "/chain") as response:
+        print(len(b"".join(chunks(response))))
+    for address in (url + "/cut", url + "/loop", nobody, "nonsense"):
+        try:
+            wire.get(address)
+        except TransferError as error:
+            print(type(error).__name__)
+"""
+
+
+def test_where_there_is_no_pyreqwest_httpx_does_it_alone(server: _Server) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parent.parent)}
+    command = [sys.executable, "-c", WITHOUT, server.url, f"http://127.0.0.1:{free_port()}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        f"None {len(CONTENT)} {len(CONTENT)}",
+        *("TransferError", "WrongContentError", "UnreachableError", "WrongContentError"),
+    ], done.stderr

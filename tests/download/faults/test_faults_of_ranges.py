@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 from fetching import noise, sha256
-from mine import CONTENT, FOREVER, MIB, URL, Mine, assert_told, finish, wait_until
+from mine import CONNECTIONS, CONTENT, FOREVER, MIB, URL, Mine, assert_told, finish, send, wait_until
 
 from cvl.demo.internet import FaultKind
 
+RATE = 2_000_000
 NEWER = noise(len(CONTENT), seed=1)
 
 
@@ -97,12 +99,40 @@ def test_more_bytes_than_were_asked_for_are_not_written(mine: Mine, times: int) 
     mine.assert_little_again(beyond=2 * len(CONTENT))
 
 
-def test_another_name_of_the_same_bytes_does_no_harm_under_a_digest(mine: Mine) -> None:
+def test_another_name_of_the_same_bytes_costs_nothing_under_a_digest(mine: Mine) -> None:
+    """As from several machines behind one address: each has a tag of its own, all have the same bytes."""
     mine.publish()
-    mine.fault(FaultKind.CHANGED_ETAG, skip=2)
-    mine.fault(FaultKind.TRUNCATE, 2, after=3 * MIB)
+    mine.fault(FaultKind.RATE, rate=RATE)
+    process = mine.start()
+    wait_until(lambda: mine.sent() >= 7 * MIB, process)
+    mine.fault(FaultKind.CHANGED_ETAG)
+    assert finish(process).code == 0
+    mine.assert_whole()
+    mine.assert_little_again()
+
+
+def test_another_name_of_the_same_bytes_in_the_next_run_costs_nothing_under_a_digest(mine: Mine) -> None:
+    mine.publish()
+    mine.fault(FaultKind.RATE, rate=RATE)
+    process = mine.start()
+    wait_until(lambda: mine.sent() >= 7 * MIB, process)
+    send(process, signal.SIGTERM)
+    assert finish(process).code == 130
+    mine.internet.heal()
+    mine.fault(FaultKind.CHANGED_ETAG)
     assert mine.fetch().code == 0
     mine.assert_whole()
+    mine.assert_little_again()
+
+
+def test_a_file_that_changed_once_is_still_fetched_in_ranges(mine: Mine, newer: Path) -> None:
+    """The whole file is what If-Range asks for then: the server has done nothing wrong."""
+    mine.publish(sha256=None)
+    mine.fault(FaultKind.RATE, rate=RATE)
+    mine.fault(FaultKind.REPLACED, skip=2, replacement=newer)
+    assert mine.fetch().code == 0
+    mine.assert_whole(NEWER)
+    assert mine.statuses()[2:].count(206) >= CONNECTIONS - 1
 
 
 @pytest.mark.parametrize("skip", [1, 2])
