@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,6 +241,20 @@ def test_a_wish_to_stop_is_heard_at_once(mine: Mine, wish: signal.Signals, kind:
     assert mine.fetch().code == 0
     mine.assert_whole()
     mine.assert_little_again()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are not told one by one here")
+def test_a_wish_to_stop_that_another_thread_hears_is_heeded(mine: Mine) -> None:
+    """The system may tell any thread, and Python's handler runs in the main one, which then sleeps on."""
+    mine.publish()
+    mine.fault(FaultKind.STALL, FOREVER, after=MIB)
+    process = mine.start("--timeout", "60")
+    wait_until(lambda: mine.sent() >= MIB, process)
+    threads = sorted(int(entry.name) for entry in Path(f"/proc/{process.pid}/task").iterdir())
+    os.kill(threads[-1], signal.SIGTERM)
+    done = finish(process, within=SOON)
+    assert done.code == 130
+    assert_says(done.stderr, "stopped", hint="again")
 
 
 def test_a_wish_to_stop_is_heard_while_it_waits_to_try_again(mine: Mine) -> None:
