@@ -138,7 +138,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         # Whoever reads our output went away: no fault of the disk.
         raise
     except OSError as error:
-        where = error.filename or path
+        where = error.filename2 or error.filename or path
         if error.errno in _NO_ROOM:
             hint = "free some room and run the same command again: it goes on where it stood"
             raise DiskError(f"no room left on the disk of {where}", hint=hint) from error

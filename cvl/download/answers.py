@@ -12,9 +12,10 @@ from cvl.errors import GoneError, RefusedError, TransferError
 _REFUSALS = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
-    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS,
 )
+_LONG = 120
+"""Seconds that are better told in minutes."""
 _TOO_MUCH = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -33,11 +34,22 @@ def check_status(status: int, headers: Mapping[str, str], url: str) -> None:
     if status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         return
     said = f"{url}: the server says {status} {_phrase(status)}".rstrip()
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        raise proxy_refusal(url)
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         raise GoneError(said)
     if status in _REFUSALS:
         raise RefusedError(said)
-    raise TransferError(said, retry_after=retry_after(headers), overload=status in _TOO_MUCH)
+    wish = retry_after(headers)
+    if wish is not None and wish >= _LONG:
+        said += f", and to come back in {wish / 60:.0f} min"
+    raise TransferError(said, retry_after=wish, overload=status in _TOO_MUCH)
+
+
+def proxy_refusal(url: str) -> RefusedError:
+    """What to tell where a proxy wants credentials and has none, or wrong ones."""
+    hint = "put them into HTTPS_PROXY and HTTP_PROXY: http://user:password@host:port"
+    return RefusedError(f"{url}: the proxy asks for credentials (407 Proxy Authentication Required)", hint=hint)
 
 
 def _phrase(status: int) -> str:

@@ -22,6 +22,9 @@ from cvl.events import Event, EventKind, Reporter, silent
 from cvl.manifest import Catalog
 from cvl.root import Root
 
+_TURN = 1 << 20
+"""Bytes that a connection may bring at once, which are then paid for."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -125,7 +128,7 @@ def execute(
             retry_failed=options.retry_failed,
             wait_for_links=options.wait_for_links,
             jobs=options.jobs,
-            connections=Connections(options.connections, catalog.polite_connections),
+            connections=Connections(_affordable(options), catalog.polite_connections),
             limit_rate=options.limit_rate,
             timeout=options.timeout,
         )
@@ -175,3 +178,11 @@ def _gates(
 def _needs_link(remote: Remote, found: Survey) -> bool:
     here = found.found[remote.name].presence in (Presence.LANDED, Presence.ARCHIVE)
     return remote.urls[0].startswith("links:") and not here
+
+
+def _affordable(options: Options) -> int:
+    """Connections that the rate allows to be kept busy: one that must wait for its turn looks silent to its server."""
+    if options.limit_rate is None:
+        return options.connections
+    turns = int(options.limit_rate * options.timeout / 2 / _TURN)
+    return max(min(options.connections, turns), 1)

@@ -39,6 +39,7 @@ class Address:
         headers: to send along, such as a token.
         size: bytes that the whole file must have, None where only the server knows.
         proven: whether a digest will be held against the bytes, so that a part may be continued without a validator.
+        certain: whether that digest is beyond doubt.
         renewable: whether a refusal means that a fresh address must be asked for.
     """
 
@@ -46,6 +47,7 @@ class Address:
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int | None = None
     proven: bool = False
+    certain: bool = False
     renewable: bool = False
 
     @property
@@ -111,9 +113,9 @@ def opened(client: httpx.Client, address: Address, wish: Span | None, version: V
     if wish is not None:
         last = "" if wish.stop == ENDLESS else wish.stop - 1
         headers["Range"] = f"bytes={wish.start}-{last}"
-        # Another mirror names the same bytes otherwise, and would send all of them.
-        if version is not None and version.url == address.name and version.validator is not None:
-            headers["If-Range"] = version.validator
+        validator = _validator_for(address, version)
+        if validator is not None:
+            headers["If-Range"] = validator
     with client.stream("GET", address.url, headers=headers) as response:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and wish is not None:
             found = _nothing_there(response, address, wish, version)
@@ -175,17 +177,23 @@ def _all_of_it(found: Opened, address: Address) -> Opened:
 
 
 def _check_version(response: httpx.Response, address: Address, total: int, version: Version | None) -> None:
-    """Hold the answer against the version of the bytes that are here; a server may have ignored If-Range.
-
-    Another mirror names the same bytes otherwise; a digest is held against them in the end.
-    """
-    if version is None or version.url != address.name:
-        return
-    kept, found = version.validator, None
+    """Hold the answer against the version of the bytes that are here; a server may have ignored If-Range."""
+    kept, found = _validator_for(address, version), None
     if kept is not None:
         found = response.headers.get("etag" if kept.startswith('"') else "last-modified")
-    if (found is not None and found != kept) or version.size not in (None, total):
+    if found not in (None, kept) or (version is not None and version.size not in (None, total)):
         raise StaleError(f"{address.name}: the server's file has changed; beginning anew")
+
+
+def _validator_for(address: Address, version: Version | None) -> str | None:
+    """What the server must still call the bytes that are here.
+
+    Another mirror names the same bytes otherwise, and so may another machine behind the same address: under a digest
+    that is beyond doubt names are no matter.
+    """
+    if version is None or version.url != address.name or address.certain:
+        return None
+    return version.validator
 
 
 def _whole(response: httpx.Response, address: Address) -> Opened:

@@ -83,7 +83,7 @@ def _resolve(url: str, remote: Remote, session: Session) -> tuple[Address, str |
     remote = _learned(remote, found.size, digest)
     # The token is the hub's: the storage that it sends us to must not see it.
     headers = authorization() if _origin(found.location) == _origin(page) else {}
-    address = Address(found.location, headers, remote.size, remote.proven, renewable=True)
+    address = Address(found.location, headers, remote.size, remote.proven, remote.certain, renewable=True)
     return address, found.commit_hash, remote
 
 

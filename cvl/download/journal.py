@@ -16,7 +16,7 @@ import errno
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,6 +88,12 @@ def _records(body: bytes) -> Iterator[Span]:
         yield Span(start, stop)
 
 
+def _append(file: int, record: Span) -> None:
+    if os.write(file, _pack(record)) < _RECORD.size:
+        # The last write before a disk is full is cut short, without an error; what followed it would be lost.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _pack(record: Span) -> bytes:
     return _RECORD.pack(*record, _check(*record))
 
@@ -123,18 +129,27 @@ class Journal:
 
     def note(self, span: Span) -> None:
         """Append a record: these bytes are in the file."""
-        record = _pack(span)
-        if os.write(self._file, record) < len(record):
-            # The last write before a disk is full is cut short, without an error; what followed it would be lost.
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _append(self._file, span)
 
-    def sync(self, data: int) -> None:
-        """Bring the file of the descriptor `data` to the disk, and note that all records so far are safe by that."""
+    def syncing(self, data: int) -> Callable[[], None]:
+        """What brings the file of the descriptor `data` to the disk, and notes that all records so far are safe.
+
+        It can take long, so it may be called by any thread, and after this journal was closed.
+        """
         # Counted first: the bytes of records that other threads append meanwhile may not be on the disk yet.
         safe = (os.fstat(self._file).st_size - self._head_size) // _RECORD.size
-        os.fdatasync(data)
-        self.note(Span(safe, 0))
-        os.fdatasync(self._file)
+        mine, its = os.dup(self._file), os.dup(data)
+
+        def sync() -> None:
+            try:
+                os.fdatasync(its)
+                _append(mine, Span(safe, 0))
+                os.fdatasync(mine)
+            finally:
+                os.close(mine)
+                os.close(its)
+
+        return sync
 
     def close(self) -> None:
         """Give the file back."""

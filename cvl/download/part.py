@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from cvl.download.journal import Journal, Told, Version, read_journal
@@ -122,15 +123,22 @@ class Part:
         with self._mutex:
             self._have.add(start, stop)
 
-    def sync(self) -> None:
-        """Make what is noted outlive the machine."""
+    def syncing(self) -> Callable[[], None]:
+        """What makes all that is noted by now outlive the machine. It can take long, and any thread may call it."""
         assert self._journal is not None
         assert self._data is not None
+        journal = self._journal
         with self._mutex:
             noted = Ranges(self._have)
-        self._journal.sync(self._data)
-        self._safe = noted
-        self._synced = True
+        sync = journal.syncing(self._data)
+
+        def syncing() -> None:
+            sync()
+            with self._mutex:
+                if self._journal is journal:
+                    self._safe, self._synced = noted, True
+
+        return syncing
 
     def adopt(self, file: Path, url: str) -> None:
         """Take a finished file from beside the part in place of all that is here."""

@@ -6,6 +6,7 @@ There are few classes, so that 80,000 failures can be summed up in a handful of 
 from __future__ import annotations
 
 from cvl.download.answers import looks_like_html
+from cvl.download.lock import unsigned
 from cvl.errors import RefusedError, TransferError, UnreachableError, WrongContentError
 
 NO_ADDRESS = "not an http(s) address"
@@ -16,7 +17,7 @@ _SHOWN_OF_CONTENT = 16
 
 def of_error(error: TransferError, url: str) -> str:
     """The reason that a failed transfer leaves in the ledger."""
-    said = str(error).removeprefix(f"{url}: ")
+    said = str(error).removeprefix(f"{url}: ").removeprefix(f"{unsigned(url)}: ")
     if said.startswith("the server says "):
         asked = f": asks to wait {error.retry_after:.0f} s" if error.retry_after is not None else ""
         return said.removeprefix("the server says ") + asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from cvl.exclusive import exclusive
 from cvl.files import disk_errors, sweep
 from cvl.manifest import Catalog
 
+_LISTEN = 0.1
+"""Seconds after which a signal is heard at the latest."""
 _LOOK_AGAIN = 1.0
 """Seconds between two looks at the user's list of links."""
 _GRACE = 1.5
@@ -143,9 +145,10 @@ def _carry_out(steps: Sequence[Step], catalog: Catalog, session: Session) -> lis
     pool = ThreadPoolExecutor(session.jobs, thread_name_prefix="cvl-fetch")
     futures = [pool.submit(_one, step, catalog, session) for step in steps]
     try:
-        wait(futures, return_when=FIRST_EXCEPTION)
-        raised = [error for future in futures if future.done() and (error := future.exception()) is not None]
-        if raised:
+        # By turns: the system may tell another thread of a wish to stop, and this one, which must heed it, sleeps on.
+        while wait(futures, timeout=_LISTEN, return_when=FIRST_EXCEPTION).not_done and not _raised(futures):
+            continue
+        if raised := _raised(futures):
             # The others stop because of the first, which is the one to tell of.
             raise next((error for error in raised if not isinstance(error, Cancelled)), raised[0])
         return [future.result() for future in futures]
@@ -155,6 +158,10 @@ def _carry_out(steps: Sequence[Step], catalog: Catalog, session: Session) -> lis
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         wait([future for future in futures if not future.cancelled()], timeout=_GRACE)
+
+
+def _raised(futures: Sequence[Future[Outcome]]) -> list[BaseException]:
+    return [error for future in futures if future.done() and (error := future.exception()) is not None]
 
 
 def _with_fresh_links(outcomes: list[Outcome], catalog: Catalog, session: Session) -> list[Outcome]:

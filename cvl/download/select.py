@@ -83,6 +83,11 @@ class Remote:
         """Whether a digest is known that its bytes can be held against."""
         return self.sha256 is not None or self.md5 is not None
 
+    @property
+    def certain(self) -> bool:
+        """Whether that digest is beyond doubt."""
+        return self.proven and self.certainty == "confirmed"
+
 
 @dataclass(frozen=True)
 class Wanted:

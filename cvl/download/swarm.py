@@ -192,7 +192,8 @@ class _Swarm:
 
     def _sync(self) -> None:
         if self._known and time.monotonic() - self._synced > _SYNC_EVERY:
-            self._part.sync()
+            # On a slow disk it may take longer than who wants to stop will wait.
+            threading.Thread(target=self._part.syncing(), daemon=True, name="cvl-sync").start()
             self._synced = time.monotonic()
 
     def _drop(self, segment: Segment) -> None:

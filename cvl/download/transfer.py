@@ -86,6 +86,7 @@ def _from(url: str, remote: Remote, part: Part, session: Session, *, may_leave: 
     """Bring `remote` from one address, trying again as long as the policy allows."""
     budget = Budget(session.policy, lambda text, wait: _tell(session, remote, EventKind.RETRY, text, wait))
     damaged, paged, here = False, False, part.size
+    part.ranged = True
     begun_anew = 0
     while True:
         before, began = part.size, time.monotonic()
@@ -140,13 +141,14 @@ def _accept(arrival: Arrival, remote: Remote, part: Part, session: Session) -> A
 def _attempt(
     url: str, remote: Remote, part: Part, session: Session, budget: Budget, may_leave: bool
 ) -> tuple[Arrival, Remote]:
+    hurries = may_leave and remote.proven and session.limit_rate is None
     told = session.progress(EventKind.PROGRESS, remote.name, remote.source, remote.expected_bytes)
-    progress: TransferProgress = Hurry(url, told) if may_leave else told
+    progress: TransferProgress = Hurry(url, told) if hurries else told
     if remote.size is not None and part.complete and part.size == remote.size:
         return Arrival(unsigned(url)), remote
     match url.partition(":")[0]:
         case "http" | "https":
-            address = Address(url, {}, remote.size, remote.proven)
+            address = Address(url, {}, remote.size, remote.proven, remote.certain)
             return download(address, part, session, progress, budget), remote
         case "hf":
             return hub.fetch(url, remote, part, session, progress, budget)
@@ -170,7 +172,7 @@ def _signed(
         raise RefusedError(f"{remote.name}: {session.links.path} has no link for {name}", hint=hint)
     refused: set[str] = set()
     while (link := session.links.again().good(name)) is not None and link not in refused:
-        address = Address(link, {}, remote.size, remote.proven, renewable=True)
+        address = Address(link, {}, remote.size, remote.proven, remote.certain, renewable=True)
         try:
             return download(address, part, session, progress, budget)
         except (GoneError, RefusedError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from cvl import __version__
+from cvl.download.answers import proxy_refusal
 from cvl.download.lock import unsigned
 from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, UsageError, WrongContentError
 
@@ -44,6 +45,8 @@ _LARGEST_SMALL_FILE = 32 << 20
 _REDIRECTS = 20
 # Archives must come as they are: a transport encoding would change their bytes.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"cvl/{__version__}"}
+# pyreqwest's words, and httpx's.
+_PROXY_REFUSALS = ("tunnel error: proxy authorization required", "407 Proxy Authentication Required")
 _NATIVE_RESPONSE = "pyreqwest_response"
 # As hyper puts it.
 _NEVER_CONNECTED = "client error (Connect)"
@@ -231,7 +234,7 @@ def translated(url: str) -> Iterator[None]:
 
     Raises:
         WrongContentError: redirects without end, or an address that is none.
-        RefusedError: the server's certificate is not trusted.
+        RefusedError: the server's certificate is not trusted, or a proxy wants credentials.
         UnreachableError: no connection to the host. TransferError: everything else on the wire.
         CvlError: this process may open no more files.
     """
@@ -257,6 +260,8 @@ def _translation(url: str, error: Exception) -> CvlError:
     if "os error 24" in reason or "Errno 24" in reason:
         hint = "allow more with `ulimit -n 4096`, or ask for fewer with --connections"
         return CvlError(f"{url}: this process may open no more files and connections", hint=hint)
+    if reason in _PROXY_REFUSALS:
+        return proxy_refusal(url)
     if "certificate" in reason.lower():
         hint = "if a proxy or your organisation signs for it, name its authority's certificate in SSL_CERT_FILE"
         return RefusedError(f"{url}: the server's certificate is not trusted: {reason}", hint=hint)

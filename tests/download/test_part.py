@@ -235,7 +235,7 @@ def test_any_order_of_pieces_and_processes_gives_the_digest_of_the_file(data: st
                 case "digest":
                     part.digest(data.draw(st.integers(1, 500)))
                 case "sync":
-                    part.sync()
+                    part.syncing()()
                 case "another process":
                     part.close()
                     part = later(part)
@@ -346,7 +346,7 @@ def test_what_was_synced_on_the_way_is_synced_at_the_end(part: Part, monkeypatch
     sync = os.fdatasync
     part.begin(VERSION)
     bring(part, 0, 1000)
-    part.sync()
+    part.syncing()()
     bring(part, 1000, SIZE)
     part.close()
     inode = part.path.stat().st_ino
@@ -376,7 +376,7 @@ def test_after_a_power_cut_what_was_synced_counts_however_often_it_is_gone_on_wi
     boot.write_text("first")
     part.begin(VERSION)
     bring(part, 0, 1000)
-    part.sync()
+    part.syncing()()
     bring(part, 1000, 2000)
     part.go_on(VERSION)
     bring(part, 2000, 3000)
@@ -387,7 +387,7 @@ def test_after_a_power_cut_what_was_synced_counts_however_often_it_is_gone_on_wi
         assert part.size == 1000
         part.go_on(VERSION)
         bring(part, 1000, 4000)
-    part.sync()
+    part.syncing()()
     part.close()
     boot.write_text("last")
     assert later(part).size == 4000
@@ -401,7 +401,7 @@ def test_nothing_is_kept_open(tmp_path: Path) -> None:
         part.begin(UNSIZED)
         bring(part, 0, 1000)
         part.digest()
-        part.sync()
+        part.syncing()()
         part.ends_here()
         part.go_on(VERSION)
         part.close()
