@@ -14,8 +14,6 @@ _REFUSALS = (
     HTTPStatus.FORBIDDEN,
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS,
 )
-_LONG = 120
-"""Seconds that are better told in minutes."""
 _TOO_MUCH = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -40,10 +38,7 @@ def check_status(status: int, headers: Mapping[str, str], url: str) -> None:
         raise GoneError(said)
     if status in _REFUSALS:
         raise RefusedError(said)
-    wish = retry_after(headers)
-    if wish is not None and wish >= _LONG:
-        said += f", and to come back in {wish / 60:.0f} min"
-    raise TransferError(said, retry_after=wish, overload=status in _TOO_MUCH)
+    raise TransferError(said, retry_after=retry_after(headers), overload=status in _TOO_MUCH)
 
 
 def proxy_refusal(url: str) -> RefusedError:

@@ -181,7 +181,9 @@ def _check_version(response: httpx.Response, address: Address, total: int, versi
     kept, found = _validator_for(address, version), None
     if kept is not None:
         found = response.headers.get("etag" if kept.startswith('"') else "last-modified")
-    if found not in (None, kept) or (version is not None and version.size not in (None, total)):
+    # Where the size is known, another one is no new version but the wrong file.
+    resized = address.size is None and version is not None and version.size not in (None, total)
+    if found not in (None, kept) or resized:
         raise StaleError(f"{address.name}: the server's file has changed; beginning anew")
 
 

@@ -70,6 +70,9 @@ class Budget:
         self._failures += 1
         wait = self._wait(error, reached=reached)
         self.spent = wait is None
+        if error.retry_after is not None and error.retry_after > self._policy.patience:
+            minutes = f"{error.retry_after / 60:.0f} min"
+            error.hint = f"the server wants to be left alone for {minutes}: run the same command again after that"
         if wait is not None:
             self._tell(f"{error}; again in {wait:.0f} s", wait)
         return wait

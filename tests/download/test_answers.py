@@ -27,7 +27,6 @@ def test_a_file_or_a_part_of_it_passes(status: int) -> None:
         (410, GoneError, "Gone"),
         (401, RefusedError, "Unauthorized"),
         (403, RefusedError, "Forbidden"),
-        (407, RefusedError, "Proxy Authentication Required"),
         (451, RefusedError, "Unavailable For Legal Reasons"),
         (204, TransferError, "No Content"),
         (302, TransferError, "Found"),
@@ -42,6 +41,12 @@ def test_every_other_status_is_an_error_of_its_kind(status: int, kind: type[Tran
         check_status(status, {}, URL)
     assert type(caught.value) is kind
     assert str(caught.value) == f"{URL}: the server says {status} {phrase}"
+
+
+def test_a_proxy_that_wants_credentials_is_told_from_the_server() -> None:
+    with pytest.raises(RefusedError, match=r"the proxy asks for credentials \(407") as caught:
+        check_status(407, {}, URL)
+    assert "HTTPS_PROXY" in (caught.value.hint or "")
 
 
 def test_a_status_that_nobody_knows_is_told_by_its_number() -> None:

@@ -149,9 +149,9 @@ def test_without_a_mark_nothing_outlives_a_power_cut(path: Path, request: pytest
 def test_what_was_synced_outlives_a_power_cut(path: Path, data: int, request: pytest.FixtureRequest) -> None:
     journal = begun(path, Span(0, 10))
     journal.note(Span(20, 30))
-    journal.sync(data)
+    journal.syncing(data)()
     journal.note(Span(30, 40))
-    journal.sync(data)
+    journal.syncing(data)()
     journal.note(Span(50, 60))
     journal.close()
     safe = Ranges([Span(0, 10), Span(20, 40)])
@@ -163,13 +163,18 @@ def test_what_was_synced_outlives_a_power_cut(path: Path, data: int, request: py
 def test_a_mark_that_was_torn_off_leaves_the_one_before(path: Path, data: int, request: pytest.FixtureRequest) -> None:
     journal = begun(path)
     journal.note(Span(0, 10))
-    journal.sync(data)
+    journal.syncing(data)()
     journal.note(Span(10, 20))
-    journal.sync(data)
+    journal.syncing(data)()
     journal.close()
     path.write_bytes(path.read_bytes()[:-1])
     request.getfixturevalue("power_cut")
     assert have(path) == Ranges([Span(0, 10)])
+
+
+def is_same(file: int, other: int) -> bool:
+    """Whether two descriptors are of one file."""
+    return os.path.sameopenfile(file, other)
 
 
 def test_bytes_that_come_while_the_disk_is_waited_for_are_not_safe(
@@ -178,13 +183,13 @@ def test_bytes_that_come_while_the_disk_is_waited_for_are_not_safe(
     journal, sync = begun(path), os.fdatasync
 
     def slow(file: int) -> None:
-        if file == data:
+        if is_same(file, data):
             journal.note(Span(10, 20))
         sync(file)
 
     journal.note(Span(0, 10))
     monkeypatch.setattr(os, "fdatasync", slow)
-    journal.sync(data)
+    journal.syncing(data)()
     journal.close()
     assert have(path) == Ranges([Span(0, 20)])
     request.getfixturevalue("power_cut")
@@ -196,7 +201,11 @@ def test_the_file_is_synced_before_its_mark_and_the_mark_after(
 ) -> None:
     acts: list[str] = []
     sync, write = os.fdatasync, os.write
-    monkeypatch.setattr(os, "fdatasync", lambda file: (acts.append("data" if file == data else "journal"), sync(file)))
+
+    def name_of(file: int) -> str:
+        return "data" if is_same(file, data) else "journal"
+
+    monkeypatch.setattr(os, "fdatasync", lambda file: (acts.append(name_of(file)), sync(file)))
 
     def told_write(file: int, content: bytes) -> int:
         acts.append("mark")
@@ -204,7 +213,7 @@ def test_the_file_is_synced_before_its_mark_and_the_mark_after(
 
     journal = begun(path)
     monkeypatch.setattr(os, "write", told_write)
-    journal.sync(data)
+    journal.syncing(data)()
     journal.close()
     assert acts == ["data", "mark", "journal"]
 
@@ -233,7 +242,7 @@ def test_a_second_power_cut_changes_nothing(path: Path, data: int, request: pyte
     """A machine that comes up, goes on, and goes down again before the next sync."""
     journal = begun(path)
     journal.note(Span(0, 10))
-    journal.sync(data)
+    journal.syncing(data)()
     journal.close()
     told = read_journal(path)
     assert told is not None

@@ -269,14 +269,14 @@ def test_what_has_come_is_made_to_outlive_the_machine_now_and_then(
     place: Place, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[int] = []
-    sync = Part.sync
+    syncing = Part.syncing
 
-    def noted(part: Part) -> None:
+    def noted(part: Part) -> Callable[[], None]:
         synced.append(part.size)
-        sync(part)
+        return syncing(part)
 
     monkeypatch.setattr(swarm, "_SYNC_EVERY", 0.0)
-    monkeypatch.setattr(Part, "sync", noted)
+    monkeypatch.setattr(Part, "syncing", noted)
     place.bring(origin)
     assert synced
     assert place.bytes == CONTENT
