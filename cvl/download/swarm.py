@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from cvl.download.answers import looks_like_html
@@ -282,10 +283,9 @@ class _Swarm:
         """Bring a segment to its end; False if it was taken away meanwhile."""
         version = self._part.version if self._known or self.resumed else None
         wish = Span(segment.at, segment.stop) if self._part.ranged else None
-        with (
-            translated(self._address.name),
-            opened(self._session.wire.client, self._address, wish, version) as answer,
-        ):
+        # Once the server has told the right size, another one is another version.
+        address = replace(self._address, size=None) if self._known else self._address
+        with translated(address.name), opened(self._session.wire.client, address, wish, version) as answer:
             self._learn(segment, answer)
             for chunk in chunks(answer.response):
                 if segment.at == 0 < segment.stop and looks_like_html(bytes(chunk[:512])):

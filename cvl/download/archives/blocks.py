@@ -22,9 +22,8 @@ class Blocks:
         """Bytes that were read."""
         self.reasons: list[str] = []
         """What was wrong on the way."""
-        self.seams = 0
-        """How many seams were passed that may have bytes missing; `broken` if one has."""
         self.broken = False
+        """Whether we stand at a seam where bytes are missing: there is nothing to read until `mend`."""
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """The next `size` bytes; fewer at the stream's end, and at a seam where bytes are missing."""
@@ -44,8 +43,8 @@ class Blocks:
         return b"".join(self.pieces(BLOCK))
 
     def mend(self) -> None:
-        """Forget the seams that were passed: we are in step again."""
-        self.seams, self.broken = 0, False
+        """Go on behind the seam."""
+        self.broken = False
 
     def search(self, window: bytes) -> Header | None:
         """Go to the next place where a header stands, in step with the blocks or not; None if there is no more.
@@ -77,7 +76,6 @@ class Blocks:
         for piece in self._stream:
             if isinstance(piece, Seam):
                 self.reasons.append(piece.reason)
-                self.seams += 1
                 self.broken = piece.broken
                 if self.broken:
                     return False

@@ -10,7 +10,7 @@ import bz2
 import lzma
 import os
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -105,12 +105,14 @@ class _Source:
 
 def _gunzipped(source: _Source) -> Stream:
     """One gzip member after the other; past garbage between them, and past damage to the next one that there is."""
+    in_place = True
     while source.at < source.size:
         start, whole = source.at, True
         if _skip_gzip_header(source):
-            whole = yield from _gzip_member(source, start)
+            whole = yield from _gzip_member(source, start, in_place=in_place)
         gap = source.at
-        if source.at < source.size and not _GZIP_START.match(source.peek(_GZIP_HEADER)):
+        in_place = _GZIP_START.match(source.peek(_GZIP_HEADER)) is not None
+        if not in_place and source.at < source.size:
             if not source.find(_GZIP_START, _GZIP_HEADER):
                 # What stands behind the last member is nobody's: zeros of a tape, most often.
                 return
@@ -136,8 +138,12 @@ def _skip_gzip_header(source: _Source) -> bool:
     return True
 
 
-def _gzip_member(source: _Source, start: int) -> Generator[bytes | Seam, None, bool]:
-    """What one member holds; returns whether its end was found. The source is then behind that, or near the damage."""
+def _gzip_member(source: _Source, start: int, *, in_place: bool) -> Generator[bytes | Seam, None, bool]:
+    """What one member holds; returns whether its end was found. The source is then behind that, or near the damage.
+
+    One that does not stand in its place may be ten bytes of garbage that look like a header: nothing of it counts
+    before a piece of it was inflated.
+    """
     stream, size, crc = inflater(), 0, 0
     while not stream.eof:
         at = source.at
@@ -145,17 +151,20 @@ def _gzip_member(source: _Source, start: int) -> Generator[bytes | Seam, None, b
         if not packed:
             yield Seam(f"its gzip stream is cut off at byte {source.size:,}", broken=True)
             return False
+        pieces: Iterable[bytes] = inflate(stream, packed, _UNPACKED_PIECE)
         try:
-            for piece in inflate(stream, packed, _UNPACKED_PIECE):
+            for piece in pieces if in_place else list(pieces):
+                in_place = True
                 size += len(piece)
                 crc = crc32(piece, crc)
+                _refuse_bomb(source.at - start, size)
                 yield piece
         except INFLATE_ERRORS:
-            # The next member may begin within the piece that was taken, but not where this one began.
-            source.at = max(at, start + 1)
-            yield Seam(f"its gzip stream breaks near byte {at:,} of {source.size:,}", broken=True)
+            # The next member may begin within what was taken, but not where this one began.
+            source.at = at if size else start + 1
+            if in_place:
+                yield Seam(f"its gzip stream breaks near byte {at:,} of {source.size:,}", broken=True)
             return False
-        _refuse_bomb(source.at - start, size)
     yield from _trailer(source, stream, size, crc)
     return True
 

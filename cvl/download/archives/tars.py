@@ -66,12 +66,14 @@ class _Step:
         last: name of the last member.
         told: what records said of the next one.
         open: whether a member was read that is neither kept nor dropped.
+        seams: how many of them lie within the last member.
         ended: whether the last block was an empty one, as two are at an archive's end.
     """
 
     last: str = ""
     told: Told = _NOTHING
     open: bool = False
+    seams: int = 0
     ended: bool = False
 
 
@@ -143,10 +145,12 @@ class TarReader:
     def _resume(self, block: bytes) -> Header | None:
         """Go on behind what is no header; None at the end."""
         blocks, step = self._blocks, self._step
-        at, seams = blocks.at, len(blocks.reasons)
-        # With a seam within the last member, only a header in its place would have shown that nothing is missing.
-        doubtful = blocks.seams > 0
+        at = blocks.at
         header = blocks.search(block)
+        # With a seam within the last member, only a header in its place would have shown that nothing is missing.
+        # One behind it did it no harm; without one, that the next header is out of step did.
+        doubtful = step.seams > 0
+        behind = len(blocks.reasons) > step.seams
         if header is None:
             # What follows the end is nobody's; without an end, the last member is whole all the same if it was read.
             self._close(in_step=not doubtful)
@@ -155,8 +159,7 @@ class TarReader:
             self._report_damage()
             return None
         step.told = _NOTHING
-        straight = len(blocks.reasons) == seams and (blocks.at - at) % BLOCK == 0
-        self._close(in_step=straight and not doubtful)
+        self._close(in_step=not doubtful and (behind or (blocks.at - at) % BLOCK == 0))
         self._lose(block, header.name, f"no header at byte {at - len(block):,} of the tar")
         return self._next(header, in_step=True)
 
@@ -207,8 +210,9 @@ class TarReader:
         if here < size:
             self._sink.drop(f"it ends after {here:,} of {size:,} bytes")
             return
-        self._step.open = True
         self._skip(-size % BLOCK)
+        self._step.open = True
+        self._step.seams = len(self._blocks.reasons)
 
     def _skip(self, size: int) -> None:
         for _ in self._blocks.pieces(size):

@@ -104,10 +104,11 @@ def _check_readable(entry: Entry) -> None:
 class _Spans:
     """The stretches of the archive that members take: none may reach into another's, or into the directory."""
 
-    def __init__(self, end: int) -> None:
-        self._end = end
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._starts = array("Q")
-        self._lengths = array("Q")
+        self._ends = array("Q")
+        self._in_order = True
         self.packed = 0
 
     def add(self, entry: Entry) -> None:
@@ -116,11 +117,14 @@ class _Spans:
         Raises:
             ArchiveError: it reaches into the directory.
         """
-        length = _HEADER + len(entry.raw) + entry.packed
-        if entry.offset + length > self._end:
-            raise ArchiveError(f"damaged: the member `{shown(entry.name)}` should end behind byte {self._end:,}")
+        end = entry.offset + _HEADER + len(entry.raw) + entry.packed
+        if entry.offset < 0 or end > self._limit:
+            raise ArchiveError(
+                f"damaged: the member `{shown(entry.name)}` should end at byte {end:,} of {self._limit:,}"
+            )
+        self._in_order &= not self._ends or entry.offset >= self._ends[-1]
         self._starts.append(entry.offset)
-        self._lengths.append(length)
+        self._ends.append(end)
         self.packed += entry.packed
 
     def check(self) -> None:
@@ -129,11 +133,14 @@ class _Spans:
         Raises:
             ArchiveError: two members overlap, which is how small bombs are built.
         """
-        end = 0
-        for index in sorted(range(len(self._starts)), key=self._starts.__getitem__):
-            if self._starts[index] < end:
-                raise ArchiveError("members overlap each other: it is damaged, or a bomb")
-            end = self._starts[index] + self._lengths[index]
+        if self._in_order:
+            return
+        import numpy as np  # noqa: PLC0415 (a tenth of a second for what zips hardly ever need)
+
+        starts, ends = (np.frombuffer(each, np.uint64) for each in (self._starts, self._ends))
+        order = np.argsort(starts, kind="stable")
+        if (starts[order[1:]] < ends[order[:-1]]).any():
+            raise ArchiveError("members overlap each other: it is damaged, or a bomb")
 
 
 def _do(file: int, landing: Landing, tally: Tally, job: _Job) -> None:
