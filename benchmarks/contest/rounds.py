@@ -65,14 +65,16 @@ def hold(scenario: Scenario, rounds: int, folder: Path, tell: Callable[[str], No
         order = results if number % 2 == 0 else results[::-1]
         for each in order:
             if not each.trouble:
-                _run(each, scenario, folder / "turn")
+                _run(each, scenario, folder / f"turn-{number}-{results.index(each)}")
                 spent = each.trouble or f"{each.costs[-1].seconds:.2f} s"
                 tell(f"round {number + 1}/{rounds}: {each.contender.name}: {spent}")
+    for turn in folder.glob("turn-*"):
+        shutil.rmtree(turn)
     return [row_of(each, results[0], scenario) for each in results]
 
 
 def _run(results: Results, scenario: Scenario, folder: Path) -> None:
-    """One run in an empty folder, which is gone afterwards."""
+    """One run in an empty folder."""
     contender = results.contender
     folder.mkdir()
     # What earlier ones left to be written does not slow this one down.
@@ -85,7 +87,10 @@ def _run(results: Results, scenario: Scenario, folder: Path) -> None:
     except FailedRunError as error:
         results.trouble = str(error)
     finally:
-        shutil.rmtree(folder)
+        # Many small files stay until the end: ext4 goes to great lengths to take no number of a file that has just been
+        # deleted, for which the next contender would pay.
+        if not scenario.per_file:
+            shutil.rmtree(folder)
 
 
 def row_of(results: Results, ours: Results, scenario: Scenario) -> Row:
