@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,13 +18,26 @@ import pytest
 from mixture import Mixture, publish_mixture
 from support import Cvl, contents
 
-from cvl.demo.internet import Internet
+from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.root import Root
 
 CONNECTIONS = 16
 COMMAND = ("fetch", "mixed", "--connections", str(CONNECTIONS))
+RATE = 20e6
+"""Bytes a second of each connection."""
 AGAIN_PER_CONNECTION = 1 << 20
 """Bytes that each connection may have to fetch again after a kill."""
+
+
+@contextmanager
+def served(mixture: Mixture) -> Iterator[Internet]:
+    """The mixture on a network that gives each connection so much and no more.
+
+    Without that, loopback is faster than any client, and what the kernel holds for a killed one is megabytes.
+    """
+    with Internet(mixture.folder) as internet:
+        internet.inject(Fault("*", FaultKind.RATE, rate=RATE))
+        yield internet
 
 
 class Ground:
@@ -32,7 +46,7 @@ class Ground:
     def __init__(self, folder: Path, megabytes: int) -> None:
         self.folder = folder
         self.mixture: Mixture = publish_mixture(folder, megabytes)
-        with Internet(self.mixture.folder) as internet:
+        with served(self.mixture) as internet:
             root = self.new_tree(internet, "reference")
             began = time.monotonic()
             done = self.cvl(root, internet)(*COMMAND)
@@ -84,7 +98,7 @@ def wide_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 def kill_and_finish(ground: Ground, seed: int) -> Counter[str]:
     """Kill a fetch at a random instant, finish it, compare; returns the bytes that were fetched again, by address."""
     delay = random.Random(seed).uniform(0.2, ground.seconds)
-    with Internet(ground.mixture.folder) as internet:
+    with served(ground.mixture) as internet:
         while True:
             root = ground.new_tree(internet, f"tree-{seed}")
             cvl = ground.cvl(root, internet)
