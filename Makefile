@@ -7,7 +7,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python -m
 PIP := $(RUN) pip install --quiet --constraint constraints.txt
 
-.PHONY: demo demo-seeds test check soak format picture clean
+.PHONY: demo demo-seeds test check soak format picture report-pictures clean
 
 demo: $(VENV)/.demo
 	$(RUN) cvl demo cvl-demo
@@ -37,6 +37,10 @@ format: $(VENV)/.dev
 picture: $(VENV)/.demo
 	$(RUN) cvl demo cvl-demo --record docs/demo.svg
 
+# The pictures of docs/report.md.
+report-pictures: $(VENV)/.dev
+	REPORT_PICTURES=docs $(RUN) pytest tests/e2e/test_report_page.py -k pictures
+
 clean:
 	rm -rf $(VENV) cvl-demo build dist
 
@@ -44,16 +48,16 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[demo]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python $(VENV)/.nginx
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python $(VENV)/.system
 	$(PIP) --editable '.[dev]'
 	touch $@
 
-# A real web server for the tests of the download, where we may install one; where there is none they are skipped.
-$(VENV)/.nginx: | $(VENV)/bin/python
+# A web server and a browser for the tests, where we may install them; where there are none, those tests are skipped.
+$(VENV)/.system: | $(VENV)/bin/python
 	@PATH="$$PATH:/usr/sbin"; \
-	if ! command -v nginx && [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get && ! { command -v nginx && command -v chromium; }; then \
 		apt-get -qq update; \
-		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends nginx; \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends nginx chromium fonts-dejavu-core; \
 	fi >/dev/null 2>&1 </dev/null || true
 	@touch $@
 
