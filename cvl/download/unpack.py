@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 from cvl.download.archives.directory import find_directory
 from cvl.download.archives.headers import BLOCK, read_header
 from cvl.download.archives.landing import Landing
 from cvl.download.archives.names import Recipe, Selection, destination, included
 from cvl.download.archives.outcome import Tally, Unpacked
-from cvl.download.archives.stream import is_packed, tar_bytes
+from cvl.download.archives.stream import Stream, is_packed, tar_bytes
 from cvl.download.archives.tars import TarReader
 from cvl.download.archives.writer import Writer
 from cvl.download.archives.zips import unpack_zip
 from cvl.errors import ArchiveError
 from cvl.events import Progress
+
+_LOOK_EVERY = 0.1
 
 __all__ = ["Unpacked", "destination", "included", "unpack"]
 
@@ -71,10 +75,10 @@ def _unpack_tar(file: int, spec: Recipe, landing: Landing, progress: Progress, s
     def look() -> None:
         progress(tally.landed, spec.members)
 
-    writer = Writer(landing, tally, look)
+    writer = Writer(landing, tally)
     writer.start()
     try:
-        TarReader(tar_bytes(file), Selection(spec), writer).read()
+        TarReader(_watched(tar_bytes(file), look), Selection(spec), writer).read()
     except ArchiveError:
         # What came before stays.
         writer.finish()
@@ -86,3 +90,13 @@ def _unpack_tar(file: int, spec: Recipe, landing: Landing, progress: Progress, s
     writer.finish()
     look()
     return tally.verdict(writer.places.names, spec)
+
+
+def _watched(stream: Stream, look: Callable[[], None]) -> Stream:
+    """The stream, with a look ten times a second, whether or not anybody wants what is in it."""
+    looked = 0.0
+    for piece in stream:
+        if monotonic() - looked > _LOOK_EVERY:
+            look()
+            looked = monotonic()
+        yield piece

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from unpacking import (
     xz_tar,
 )
 
+import cvl
 from cvl.download.unpack import Unpacked, destination, included
 from cvl.errors import ArchiveError
 from cvl.manifest import Unpack
@@ -262,3 +265,28 @@ def test_permissions_of_members_are_not_taken_over(folder: Path) -> None:
         archive.writestr(entry, JPEG)
     unpacked(folder, stream.getvalue())
     assert not (folder / "a.jpg").stat().st_mode & (stat.S_ISUID | 0o111)
+
+
+_WITHOUT_ISAL = """
+import sys
+sys.modules["isal"] = None
+from pathlib import Path
+from cvl.download.archives import inflate
+from cvl.download.unpack import unpack
+from cvl.manifest import Unpack
+
+for number, archive in enumerate(sys.argv[2:]):
+    unpack(Path(archive), Unpack(into="data/mine"), Path(sys.argv[1], str(number)), lambda done, total: None)
+print(inflate.crc32.__module__)
+"""
+
+
+def test_where_there_is_no_isal_zlib_does_the_same(tmp_path: Path) -> None:
+    packed = {"a.zip": deflated(PICTURES), "a.tar.gz": gzipped_tar(PICTURES)}
+    for name, content in packed.items():
+        (tmp_path / name).write_bytes(content)
+    environment = os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parent.parent)}
+    command = [sys.executable, "-c", _WITHOUT_ISAL, str(tmp_path / "tree"), *(str(tmp_path / name) for name in packed)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "zlib"
+    assert contents(tmp_path / "tree/0") == contents(tmp_path / "tree/1") == PICTURES

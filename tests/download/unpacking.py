@@ -126,8 +126,8 @@ class Zip:
     """
 
     def __init__(self) -> None:
-        self.body = b""
-        self.directory = b""
+        self.body = bytearray()
+        self.directory = bytearray()
         self.count = 0
 
     def add(self, name: str | bytes, packed: bytes = JPEG, **says: Any) -> int:
@@ -150,7 +150,7 @@ class Zip:
         """The archive."""
         count = min(self.count, 0xFFFF)
         end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(self.directory), len(self.body), 0)
-        return self.body + self.directory + end
+        return bytes(self.body + self.directory + end)
 
 
 def gzip_member(content: bytes) -> bytes:

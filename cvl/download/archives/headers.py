@@ -37,7 +37,12 @@ class Header:
     @property
     def is_file(self) -> bool:
         """Whether it is a plain file."""
-        return self.kind in tarfile.REGULAR_TYPES and self.kind != tarfile.GNUTYPE_SPARSE
+        return self.kind in tarfile.REGULAR_TYPES and not self.is_sparse
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is a file with holes, whose content is only what is between them."""
+        return self.kind == tarfile.GNUTYPE_SPARSE
 
     @property
     def is_folder(self) -> bool:

@@ -1,6 +1,7 @@
 """Inflating and checksums: Intel's ISA-L where there is a build of it for this machine, else zlib.
 
-ISA-L inflates about twice as fast. Both let other threads run meanwhile, and take the same calls.
+ISA-L takes checksums several times as fast, which is most of the arithmetic of a zip of stored pictures, and inflates
+pictures a fifth faster. Both let other threads run meanwhile, and take the same calls.
 """
 
 from __future__ import annotations

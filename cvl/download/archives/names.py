@@ -142,6 +142,9 @@ class Places:
         self._taken.add(key)
         self.names.append(place)
 
+    def __contains__(self, place: str) -> bool:
+        return place.lower() in self._taken
+
     def drop(self, place: str) -> None:
         """Give the last place that was taken back."""
         assert self.names.pop() == place

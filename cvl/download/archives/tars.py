@@ -119,16 +119,15 @@ class TarReader:
                 self._close(in_step=True)
                 self._step.ended = True
             elif header := read_header(block) if len(block) == BLOCK else None:
-                yield self._next(header, in_step=True)
+                yield self._next(header)
             elif (header := self._resume(block)) is None:
                 return
             else:
                 yield header
 
-    def _next(self, header: Header, *, in_step: bool) -> Header:
-        self._close(in_step=in_step)
+    def _next(self, header: Header) -> Header:
+        self._close(in_step=True)
         self._step.ended = False
-        self._blocks.mend()
         self._report_damage()
         return header
 
@@ -161,7 +160,7 @@ class TarReader:
         step.told = _NOTHING
         self._close(in_step=not doubtful and (behind or (blocks.at - at) % BLOCK == 0))
         self._lose(block, header.name, f"no header at byte {at - len(block):,} of the tar")
-        return self._next(header, in_step=True)
+        return self._next(header)
 
     def _lose(self, block: bytes, following: str, reason: str) -> None:
         """Tell of damage, and name what is lost where a header should have been."""
@@ -198,10 +197,10 @@ class TarReader:
         if place is None:
             self._skip(size + -size % BLOCK if header.has_content else 0)
             return
+        if told.sparse or header.is_sparse:
+            raise ArchiveError(f"the member `{shown(name)}` is a file with holes, which is not read here")
         if not header.is_file:
             raise ArchiveError(f"the member `{shown(name)}` is a link or a device")
-        if told.sparse:
-            raise ArchiveError(f"the member `{shown(name)}` is a sparse file, which is not read here")
         self._sink.begin(place, size)
         here = 0
         for piece in self._blocks.pieces(size):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import Queue
-from time import monotonic
 
 from cvl.download.archives.landing import Landing, StoppedError
 from cvl.download.archives.names import Places, shown
@@ -14,7 +13,6 @@ from cvl.download.archives.outcome import Tally
 
 # Pieces are of at most 256 KiB: sixteen megabytes wait at most.
 _WAITING = 64
-_LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,12 @@ class Writer:
     Args:
         landing: where.
         tally: what is counted and lost.
-        look: is called ten times a second; what it raises comes out of the call that gave a member.
     """
 
-    def __init__(self, landing: Landing, tally: Tally, look: Callable[[], None]) -> None:
+    def __init__(self, landing: Landing, tally: Tally) -> None:
         self.places = Places()
         self._landing = landing
         self._tally = tally
-        self._look = look
-        self._looked = 0.0
         self._queue: Queue[object] = Queue(_WAITING)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -93,7 +88,9 @@ class Writer:
 
     def lose(self, place: str) -> None:
         """See `Sink`."""
-        self._tally.lost[place] = None
+        # A damaged header may have the name of another member.
+        if place not in self.places:
+            self._tally.lost[place] = None
 
     def gap(self, text: str) -> None:
         """See `Sink`."""
@@ -107,9 +104,6 @@ class Writer:
         self._raise()
         if not self._stands:
             self._queue.put(what)
-        if monotonic() - self._looked > _LOOK_EVERY:
-            self._looked = monotonic()
-            self._look()
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -29,6 +29,8 @@ _METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 12: "bzip2", 14: "LZMA", 
 _PIECE = 1 << 20
 # What a member's own header has beyond its name, mostly, so that one read brings a small member whole.
 _USUAL_EXTRA = 64
+# Entries of the directory.
+_LOOK_EVERY = 50_000
 # More threads would only wait for the lock of the folder that they all write into.
 _MOST_THREADS = 8
 
@@ -52,7 +54,7 @@ def unpack_zip(file: int, spec: Recipe, landing: Landing, progress: Progress, st
     """
     directory = find_directory(file)
     selection = Selection(spec)
-    places = _places(directory, selection)
+    places = _places(directory, selection, progress)
     tally = Tally()
 
     def look() -> None:
@@ -69,10 +71,12 @@ def _wanted(directory: Directory, selection: Selection) -> Iterator[Entry]:
     return (entry for entry in directory if not entry.is_folder and selection.wants(entry.name))
 
 
-def _places(directory: Directory, selection: Selection) -> Places:
+def _places(directory: Directory, selection: Selection, progress: Progress) -> Places:
     """Where the wanted members land, when nothing speaks against any of them."""
     places, spans, size = Places(), _Spans(directory.start), 0
-    for entry in directory:
+    for number, entry in enumerate(directory, start=1):
+        if number % _LOOK_EVERY == 0:
+            progress(0, None)
         place = None if entry.is_folder else selection.place(entry.name)
         if place is None:
             continue
