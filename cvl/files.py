@@ -114,6 +114,22 @@ def take(original: Path, destination: Path) -> None:
     temporary.replace(destination)
 
 
+def folds_case(folder: Path) -> bool:
+    """Whether the disk of `folder` takes names that differ in capital letters only for one name.
+
+    Raises:
+        OSError: the folder, or the first one above it that is there, cannot be written.
+    """
+    while not folder.is_dir():
+        folder = folder.parent
+    probe = beside(folder / "case")
+    probe.touch()
+    try:
+        return probe.with_name(probe.name.upper()).exists()
+    finally:
+        probe.unlink()
+
+
 def count_files(folder: Path, suffix: str | None = None) -> int:
     """How many files lie in a folder and below it, of one suffix if one is given; hidden ones do not count.
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cvl.errors import AnnotationError
-from cvl.files import beside
+from cvl.files import folds_case
 
 MAX_KEY_BYTES = 250
 """File systems take names of 255 bytes, and the longest suffix of a picture has five."""
@@ -102,7 +102,7 @@ def check_case(keys: Iterable[str], folder: Path) -> None:
         AnnotationError: keys differ only in case, and the folder's file system does not tell them apart.
     """
     clash = differing_in_case(keys)
-    if clash is not None and _folds_case(folder):
+    if clash is not None and folds_case(folder):
         one, other = clash
         raise AnnotationError(
             f"the keys `{one}` and `{other}` differ only in case, and the disk of {folder} takes them for one name",
@@ -119,12 +119,3 @@ def differing_in_case(keys: Iterable[str]) -> tuple[str, str] | None:
             return other, key
         folded[key.casefold()] = key
     return None
-
-
-def _folds_case(folder: Path) -> bool:
-    probe = beside(folder / "case")
-    probe.touch()
-    try:
-        return probe.with_name(probe.name.upper()).exists()
-    finally:
-        probe.unlink()

@@ -15,7 +15,7 @@ from cvl.download.survey import recipe, single_file_receipt, targets
 from cvl.download.transfer import Arrived
 from cvl.download.unpack import unpack
 from cvl.errors import ArchiveError, CvlError, DiskError
-from cvl.events import EventKind
+from cvl.events import Event, EventKind
 from cvl.files import publish, settle, take
 from cvl.manifest import Link
 from cvl.root import Root
@@ -70,6 +70,8 @@ def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> No
     # Where a receipt says that everything stood once only what is lost is written, and what may be converted stays.
     keep = remote.converts or step.found.lost > 0
     unpacked = unpack(archive, remote.unpack, folder, progress, keep_existing=keep)
+    if unpacked.doubt:
+        session.report(Event(EventKind.NOTE, remote.name, remote.source, text=unpacked.doubt))
     # The archive goes next: what came out of it must be on the disk by then.
     settle(session.root.data)
     receipt = Receipt(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _PIECES_A_SECOND = 20
+_LONGEST_PIECE = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Pace:
             yield piece.content
 
     def _split(self, chunks: Iterator[bytes]) -> Iterator[_Piece]:
-        swift, length = self.after, max(1, int(self.rate / _PIECES_A_SECOND))
+        swift, length = self.after, min(max(1, int(self.rate / _PIECES_A_SECOND)), _LONGEST_PIECE)
         for chunk in chunks:
             if head := chunk[:swift]:
                 swift -= len(head)

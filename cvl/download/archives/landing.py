@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from cvl.files import beside
+from cvl.files import beside, folds_case
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -34,6 +34,11 @@ class Landing(threading.local):
         self._stop = stop
         self._parent = ""
         self._temporary = ""
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether the disk takes names that differ in capital letters only for one name."""
+        return folds_case(Path(self._folder))
 
     def stands(self, place: str, size: int) -> bool:
         """Whether there is no need to write this member."""

@@ -118,10 +118,12 @@ def _any_of(globs: Iterable[str]) -> re.Pattern[str]:
 class Places:
     """Where the members of one archive land, in its order: no two in the same place, none below another.
 
-    Names that differ only in capital letters count as the same: on many a disk to which a tree may be copied they are.
+    Args:
+        folds_case: whether names that differ in capital letters only are one name where they land.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, folds_case: bool = False) -> None:
+        self._folds_case = folds_case
         self.names: list[str] = []
         self._taken: set[str] = set()
         self._folders: set[str] = {""}
@@ -132,9 +134,7 @@ class Places:
         Raises:
             ArchiveError: another member has it, or it would have to be a file and a folder.
         """
-        key = place.lower()
-        # The common case is a name without capital letters, which need not be kept twice.
-        key = place if key == place else key
+        key = self._key(place)
         if key in self._taken:
             raise ArchiveError(self._collision(place, key))
         if key in self._folders or not self._enter(key.rpartition("/")[0]):
@@ -143,12 +143,15 @@ class Places:
         self.names.append(place)
 
     def __contains__(self, place: str) -> bool:
-        return place.lower() in self._taken
+        return self._key(place) in self._taken
 
     def drop(self, place: str) -> None:
         """Give the last place that was taken back."""
         assert self.names.pop() == place
-        self._taken.discard(place.lower())
+        self._taken.discard(self._key(place))
+
+    def _key(self, place: str) -> str:
+        return place.lower() if self._folds_case else place
 
     def _enter(self, folder: str) -> bool:
         """Note a folder and those above it; False where one of them is a file."""
@@ -160,10 +163,10 @@ class Places:
         return True
 
     def _collision(self, place: str, key: str) -> str:
-        other = next(name for name in self.names if name.lower() == key)
+        other = next(name for name in self.names if self._key(name) == key)
         if other == place:
             return f"two members would both become {shown(place)}"
         return (
             f"two members would become {shown(other)} and {shown(place)}, which are the same file on a disk that does "
-            "not tell capital letters from small ones"
+            "not tell capital letters from small ones, such as this one"
         )

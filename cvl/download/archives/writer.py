@@ -36,7 +36,7 @@ class Writer:
     """
 
     def __init__(self, landing: Landing, tally: Tally) -> None:
-        self.places = Places()
+        self.places = Places(folds_case=landing.folds_case)
         self._landing = landing
         self._tally = tally
         self._queue: Queue[object] = Queue(_WAITING)

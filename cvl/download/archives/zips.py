@@ -54,7 +54,7 @@ def unpack_zip(file: int, spec: Recipe, landing: Landing, progress: Progress, st
     """
     directory = find_directory(file)
     selection = Selection(spec)
-    places = _places(directory, selection, progress)
+    places = _places(directory, selection, landing, progress)
     tally = Tally()
 
     def look() -> None:
@@ -71,9 +71,9 @@ def _wanted(directory: Directory, selection: Selection) -> Iterator[Entry]:
     return (entry for entry in directory if not entry.is_folder and selection.wants(entry.name))
 
 
-def _places(directory: Directory, selection: Selection, progress: Progress) -> Places:
+def _places(directory: Directory, selection: Selection, landing: Landing, progress: Progress) -> Places:
     """Where the wanted members land, when nothing speaks against any of them."""
-    places, spans, size = Places(), _Spans(directory.start), 0
+    places, spans, size = Places(folds_case=landing.folds_case), _Spans(directory.start), 0
     for number, entry in enumerate(directory, start=1):
         if number % _LOOK_EVERY == 0:
             progress(0, None)
