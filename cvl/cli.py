@@ -14,9 +14,10 @@ from typing import NoReturn
 import typer
 
 from cvl import __version__, options
-from cvl.commands.data import convert, fetch, sources, status, verify_layout
+from cvl.commands.data import fetch, sources
 from cvl.commands.demo import demo
 from cvl.commands.training import chat, export, train
+from cvl.commands.tree import convert, status, verify_layout
 from cvl.errors import EXIT_FAILED, Cancelled, CvlError, DiskError
 
 app = typer.Typer(

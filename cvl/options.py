@@ -20,6 +20,20 @@ class Form(StrEnum):
     HF = "hf"
 
 
+class Depths(StrEnum):
+    """How closely pictures can be looked into."""
+
+    QUICK = "quick"
+    FULL = "full"
+
+
+class Engines(StrEnum):
+    """Who can do the work of many cores."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Precision(StrEnum):
     """What an exported checkpoint's tensors are written in."""
 
@@ -37,6 +51,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for sc
 
 # Of several.
 Stage = Annotated[int | None, typer.Option("--stage", help="Only what this stage needs: 1, 2 or 3.")]
+ReportPage = Annotated[
+    Path | None, typer.Option("--report", help="Write what was found as one page for a browser.", metavar="FILE")
+]
 Version = Annotated[bool, typer.Option("--version", help="Print the version and exit.")]
 
 # Of `cvl sources`.
@@ -97,6 +114,24 @@ Timeout = Annotated[
 ]
 Locked = Annotated[bool, typer.Option("--locked", help="Fetch only what ROOT/cvl.lock names, and exactly that.")]
 Processes = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes to use; default: one a core.")]
+
+Quarantine = Annotated[
+    Path | None, typer.Option("--quarantine", help="Move files that cannot be read there; nothing is deleted.")
+]
+Share = Annotated[
+    str | None, typer.Option("--part", help="Only this share of the work, as in a Slurm array: 3/8.", metavar="I/N")
+]
+EngineChoice = Annotated[Engines, typer.Option("--engine", help="Processes of this machine, or a Ray cluster.")]
+
+# Of `cvl verify-layout`.
+Decode = Annotated[Depths | None, typer.Option("--decode", help="Decode every picture that is named, too.")]
+ReferencesOnly = Annotated[
+    bool, typer.Option("--references-only", help="Look only whether the pictures that are named are there.")
+]
+Fix = Annotated[bool, typer.Option("--fix", help="Put known mistakes right: show them, ask in a terminal, rename.")]
+Yes = Annotated[bool, typer.Option("--yes", help="With --fix: do not ask.")]
+Undo = Annotated[bool, typer.Option("--undo", help="Take the last --fix back.")]
+ShowOnly = Annotated[bool, typer.Option("--dry-run", help="With --fix: show what would be done; rename nothing.")]
 
 # Of `cvl train`.
 Trained = Annotated[int, typer.Option("--stage", help="The stage to train: 1, 2 or 3.")]

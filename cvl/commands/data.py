@@ -1,22 +1,17 @@
-"""The commands of the data half: sources, fetch, convert, verify-layout, status."""
+"""The commands that bring data: sources, fetch."""
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import sys
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import typer
 
 from cvl import options
-from cvl.errors import EXIT_FAILED, EXIT_PROBLEMS, UsageError
+from cvl.errors import EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cvl.manifest import Catalog
 
 
@@ -112,104 +107,6 @@ def fetch(
     print_json(plain_result(result)) if as_json else print_fetched(result)
     if result.failed or result.link_errors:
         raise typer.Exit(EXIT_FAILED)
-
-
-def convert(
-    names: options.Converted,
-    dry_run: options.LookOnly = False,
-    remove_originals: options.RemoveOriginals = False,
-    jobs: options.Processes = None,
-    root: options.Root = options.DEFAULT_ROOT,
-    manifests: options.Manifests = None,
-    as_json: options.Json = False,
-) -> None:
-    """Turn whatever is not a real JPEG into one: first frame, RGB, quality 95, judged by content.
-
-    cvl convert ocrvqa
-    """
-    from cvl.convert.jpeg import Conversion, convert_folder
-    from cvl.convert.jpeg import remove_originals as remove
-    from cvl.events import Event, EventKind
-    from cvl.exclusive import exclusive
-    from cvl.manifest import load_catalog
-    from cvl.output.console import print_json
-    from cvl.output.progress import reporter
-    from cvl.output.tables import print_converted, print_removed
-    from cvl.root import Root
-
-    catalog, failed = load_catalog(manifests), False
-    for name in names:
-        folder = catalog.convertible(name)
-        conversion = Conversion(Root(root).at(folder), Root(root).originals / folder.removeprefix("data/"))
-        # What writes nothing needs no lock, and where there is no folder yet, the lock would be the first thing there.
-        writes = not dry_run and conversion.folder.is_dir()
-        with reporter(as_json=False) as report, exclusive(Root(root), report) if writes else nullcontext():
-            done = convert_folder(
-                conversion,
-                jobs=jobs,
-                dry_run=dry_run,
-                on_progress=lambda i, n, name=name: report(Event(EventKind.PROGRESS, name, name, i, n, "files")),  # type: ignore[misc]
-            )
-            removal = remove(conversion, jobs=jobs) if remove_originals and not dry_run else None
-        print_json(done.as_json()) if as_json else print_converted(done, dry_run=dry_run)
-        if removal is not None:
-            print_json(removal) if as_json else print_removed(removal)
-        failed |= bool(done.unreadable)
-    if failed:
-        raise typer.Exit(EXIT_FAILED)
-
-
-def verify_layout(
-    stage: options.Stage = None,
-    root: options.Root = options.DEFAULT_ROOT,
-    manifests: options.Manifests = None,
-    as_json: options.Json = False,
-) -> None:
-    """Prove that the tree is complete: every folder, and every picture that an instruction file names.
-
-    Ends with 3 if anything is missing; each problem names its cure. Records that training must leave out go into
-    ROOT/data/.cvl/skiplist.json.
-    """
-    from cvl.manifest import load_catalog
-    from cvl.output.console import print_json
-    from cvl.output.progress import reporter
-    from cvl.output.tables import print_report
-    from cvl.root import Root
-    from cvl.verify.verify import verify
-
-    catalog = load_catalog(manifests)
-    with reporter(as_json=False) as report:
-        outcome = verify(catalog, Root(root), stage, report)
-    print_json(outcome) if as_json else print_report(outcome)
-    if outcome.problems:
-        _remind(root, manifests)
-        raise typer.Exit(EXIT_PROBLEMS)
-
-
-def status(
-    root: options.Root = options.DEFAULT_ROOT, manifests: options.Manifests = None, as_json: options.Json = False
-) -> None:
-    """Show where the whole journey stands, and what to type next."""
-    from cvl.manifest import load_catalog
-    from cvl.output.console import print_json
-    from cvl.output.tables import print_status
-    from cvl.root import Root
-    from cvl.status import status as status_of
-
-    current = status_of(load_catalog(manifests), Root(root))
-    print_json(current) if as_json else print_status(current)
-    _remind(root, manifests)
-
-
-def _remind(root: Path, manifests: Path | None) -> None:
-    """Commands that were just printed name no tree: who typed where it is must type it again."""
-    from cvl.output.console import print_hint
-
-    typed = [("--root", "CVL_ROOT", root if root != options.DEFAULT_ROOT else None)]
-    typed.append(("--manifests", "CVL_MANIFESTS", manifests))
-    words = [f"{option} {shlex.quote(str(path))}" for option, name, path in typed if path and name not in os.environ]
-    if words:
-        print_hint(f"add {' '.join(words)} to these commands")
 
 
 def _rate(text: str | None) -> int | None:
