@@ -1,17 +1,29 @@
-"""One writer at a time: `cvl fetch` and `cvl convert` hold the tree that they change."""
+"""Who may change the tree: one command for all of it, or several commands with a part each.
+
+`cvl fetch` and `cvl convert` hold the tree exclusively. `cvl convert --part 1/8` shares it: parts neither wait for each
+other nor shut each other out, while a whole run waits for all of them, and they for it.
+
+The lock is `flock`, which the kernel releases when its holder dies, on whatever machine. filelock has no shared mode of
+it: its read-write locks are SQLite databases.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from filelock import FileLock, Timeout
 
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.files import disk_errors
 from cvl.root import Root
 
 _ASK_AGAIN = 0.5
+
+# A Lustre that is mounted without `-o flock` answers the first, others the second.
+_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def _never() -> None:
@@ -20,33 +32,70 @@ def _never() -> None:
 
 @contextmanager
 def exclusive(root: Root, report: Reporter = silent, check_cancelled: Callable[[], None] = _never) -> Iterator[None]:
-    """Hold the tree for this process; wait, and say so once, while another one holds it.
+    """Hold the tree for this process; wait, and say so once, while another one holds or shares it.
 
     A process that is killed holds nothing. `check_cancelled` is called while waiting; what it raises ends the wait.
+    On a file system without locks nobody is waited for, and a note says so.
 
     Raises:
         DiskError: the tree cannot be written.
     """
-    lock = FileLock(root.notes / "tree.lock")
+    with _held(root, fcntl.LOCK_EX, report, check_cancelled):
+        yield
+
+
+@contextmanager
+def shared(root: Root, report: Reporter = silent, check_cancelled: Callable[[], None] = _never) -> Iterator[None]:
+    """Hold the tree together with others that share it; otherwise as `exclusive`."""
+    with _held(root, fcntl.LOCK_SH, report, check_cancelled):
+        yield
+
+
+@contextmanager
+def _held(root: Root, mode: int, report: Reporter, check_cancelled: Callable[[], None]) -> Iterator[None]:
+    path = root.notes / "tree.lock"
     with disk_errors(root.path):
         root.notes.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            text = f"another cvl is at work on {root.path}; waiting for it to end"
-            report(Event(EventKind.NOTE, text=text))
-            _wait(lock, check_cancelled)
+        # To be written although nothing is: over NFS an exclusive lock takes no less.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
+        with disk_errors(path):
+            taken = _try(file, mode, root, report)
+        if not taken:
+            report(_note(f"another cvl is at work on {root.path}; waiting for it to end"))
+            _wait(file, mode, check_cancelled)
         yield
     finally:
-        lock.release()
+        # Which releases the lock too; the file stays, for another one may wait for it.
+        os.close(file)
 
 
-def _wait(lock: FileLock, check_cancelled: Callable[[], None]) -> None:
-    while True:
+def _try(file: int, mode: int, root: Root, report: Reporter) -> bool:
+    """Whether the tree is held now, or need not be."""
+    try:
+        return _take(file, mode)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        report(_note(f"the file system of {root.path} has no locks: see to it that no other cvl works on it"))
+        return True
+
+
+def _take(file: int, mode: int) -> bool:
+    try:
+        fcntl.flock(file, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _wait(file: int, mode: int, check_cancelled: Callable[[], None]) -> None:
+    # Asking again and again: a wait in the kernel could not be called off.
+    check_cancelled()
+    while not _take(file, mode):
+        time.sleep(_ASK_AGAIN)
         check_cancelled()
-        try:
-            lock.acquire(timeout=_ASK_AGAIN)
-            return
-        except Timeout:
-            continue
+
+
+def _note(text: str) -> Event:
+    return Event(EventKind.NOTE, text=text)

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from cvl.errors import ImageError
 
@@ -28,6 +28,9 @@ MAX_PIXELS = 2**28
 """The largest picture that is decoded: 16384 × 16384, 805 MB as RGB. Pillow's own bound, a third of this, warns at
 posters and scans that are legitimate."""
 
+MAX_BYTES = 2**31
+"""The largest file that is read: more than the largest picture has, uncompressed and with 16 bits a colour."""
+
 JPEG_QUALITY = 95
 JPEG_MAX_SIDE = 65500
 """The encoder's bound in pixels, a little below the 65535 that the format could hold."""
@@ -35,6 +38,7 @@ JPEG_MAX_SIDE = 65500
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
 """Suffixes, in lower case, of files that claim to be pictures."""
 
+_JPEG_END = b"\xff\xd9"
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_BYTES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
@@ -93,10 +97,41 @@ def kind_of(path: str | Path) -> ImageKind | None:
         os.close(descriptor)
 
 
-def read(path: Path) -> bytes:
-    """A file's bytes. Raises ImageError with the system's reason, without the path, where it cannot be read."""
+def glance(path: str | Path) -> tuple[ImageKind | None, bool]:
+    """What `path` holds by its first bytes, as `kind_of`, and whether it ends as such a file must.
+
+    Of a JPEG the last two bytes are read as well: a cut one ends by chance like a whole one in 1 of 65,536 cases. One
+    that goes on behind its end, as those of some cameras do, does not end as it must and is whole all the same:
+    `decode` decides. All other kinds are taken to end well.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return path.read_bytes()
+        kind = sniff(os.read(descriptor, HEAD_BYTES))
+        if kind is not ImageKind.JPEG:
+            return kind, True
+        os.lseek(descriptor, -len(_JPEG_END), os.SEEK_END)
+        return kind, os.read(descriptor, len(_JPEG_END)) == _JPEG_END
+    finally:
+        os.close(descriptor)
+
+
+def ends_whole(data: bytes) -> bool:
+    """What `glance` says of a file's end, of bytes that are here."""
+    return sniff(data[:HEAD_BYTES]) is not ImageKind.JPEG or data.endswith(_JPEG_END)
+
+
+def read(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ImageError: it cannot be read, with the system's reason, or is larger than `MAX_BYTES`; without the path.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise ImageError(f"{size} bytes, at most {MAX_BYTES} are read")
+            return file.read()
     except OSError as error:
         raise ImageError(error.strerror or str(error)) from error
 
@@ -115,6 +150,19 @@ def decode(source: Path | bytes) -> Image.Image:
     """
     with _errors_named(source):
         return _decode(source if isinstance(source, bytes) else read(source))
+
+
+def decode_strictly(source: Path | bytes) -> Image.Image:
+    """As `decode`, which pads a JPEG that is damaged in its middle, but refuses whatever libjpeg only remarks on.
+
+    Takes twice the time for a JPEG, and raises ImageError for it with libjpeg's remark.
+    """
+    with _errors_named(source):
+        data = source if isinstance(source, bytes) else read(source)
+        picture = _decode(data)
+        if identify(data) is ImageKind.JPEG:
+            _refuse_remarks(data)
+        return picture
 
 
 def decode_reduced(source: Path | bytes, least: float) -> tuple[Image.Image, tuple[int, int]]:
@@ -170,6 +218,20 @@ def _decode_reduced(data: bytes, least: float) -> tuple[Image.Image, tuple[int, 
     return picture, size
 
 
+def _refuse_remarks(jpeg: bytes) -> None:
+    import simplejpeg  # noqa: PLC0415 - loads a library that hardly any caller needs
+
+    try:
+        colours = simplejpeg.decode_jpeg_header(jpeg)[2]
+        # All bits are read for it, and few pixels made of them.
+        few = {"fastdct": True, "fastupsample": True, "min_height": 1, "min_width": 1, "min_factor": 8}
+        simplejpeg.decode_jpeg(jpeg, colorspace="CMYK" if colours in ("CMYK", "YCCK") else "GRAY", **few)
+    except ValueError as error:
+        # What only this library cannot do is no fault of a picture that Pillow has decoded.
+        if not str(error).startswith("Unsupported"):
+            raise ImageError(f"damaged JPEG: {error}") from error
+
+
 def _reduce(picture: Image.Image, least: float) -> None:
     """Asks a JPEG's decoder, no other has any, for the smallest of its scales that leaves the longer side `least`."""
     scale = next((scale for scale in (8, 4, 2) if max(picture.size) >= scale * least), 1)
@@ -213,9 +275,11 @@ def _pillow(what: str) -> Iterator[None]:
             yield
     except ImageError:
         raise
-    except (
-        Exception
-    ) as error:  # damaged bytes raise whatever a decoder stumbles over: SyntaxError, struct.error, EOFError
+    except UnidentifiedImageError as error:  # which says no more than the address of what was read
+        raise ImageError(f"{what}: its header makes no sense, or is of an unsupported variant") from error
+    except MemoryError as error:  # which says nothing of the picture
+        raise ImageError("not enough memory to decode it") from error
+    except Exception as error:  # whatever a decoder stumbles over: SyntaxError, struct.error, EOFError, OSError
         raise ImageError(f"{what}: {str(error) or type(error).__name__}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = bound

@@ -17,7 +17,20 @@ from PIL import Image, ImageDraw, ImageFile
 
 from cvl import images
 from cvl.errors import ImageError
-from cvl.images import HEAD_BYTES, ImageKind, decode, decode_reduced, encode_jpeg, identify, kind_of, sniff
+from cvl.images import (
+    HEAD_BYTES,
+    ImageKind,
+    decode,
+    decode_reduced,
+    decode_strictly,
+    encode_jpeg,
+    ends_whole,
+    glance,
+    identify,
+    kind_of,
+    read,
+    sniff,
+)
 
 FORMATS = {kind: kind.name for kind in ImageKind}
 
@@ -121,6 +134,62 @@ def test_what_only_looks_like_a_picture_is_none(head: bytes, tmp_path: Path) -> 
 def test_asking_for_the_kind_of_a_missing_file_raises_what_open_does(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         kind_of(tmp_path / "missing.jpg")
+
+
+JPEG = encoded(drawing(size=(400, 300)), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (JPEG, (ImageKind.JPEG, True)),
+        (JPEG[:-1], (ImageKind.JPEG, False)),
+        (JPEG[:100], (ImageKind.JPEG, False)),
+        (JPEG[:3], (ImageKind.JPEG, False)),
+        (JPEG + b"\0", (ImageKind.JPEG, False)),
+        (PICTURES["gif"][:60], (ImageKind.GIF, True)),
+        (b"", (None, True)),
+        (b"\xff", (None, True)),
+    ],
+    ids=["whole", "last byte", "cut", "three bytes", "tail", "cut GIF", "empty", "one byte"],
+)
+def test_a_glance_tells_the_kind_and_whether_a_jpeg_ends_as_one(
+    data: bytes, seen: tuple[ImageKind | None, bool], tmp_path: Path
+) -> None:
+    (tmp_path / "x.jpg").write_bytes(data)
+    assert glance(tmp_path / "x.jpg") == glance(str(tmp_path / "x.jpg")) == seen
+    assert (sniff(data[:HEAD_BYTES]), ends_whole(data)) == seen
+
+
+def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "hole.tif").open("wb") as file:
+        file.truncate(images.MAX_BYTES + 1)
+    with pytest.raises(ImageError, match="2147483649 bytes, at most 2147483648 are read"):
+        read(tmp_path / "hole.tif")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [JPEG[: len(JPEG) // 2] + JPEG[-2:], JPEG[:3000] + bytes(200) + JPEG[3200:]],
+    ids=["middle lost", "middle zeroed"],
+)
+def test_what_libjpeg_only_remarks_on_is_refused_by_who_is_strict(damaged: bytes, tmp_path: Path) -> None:
+    assert decode(damaged).size == (400, 300)
+    (tmp_path / "x.jpg").write_bytes(damaged)
+    with pytest.raises(ImageError, match=r"x\.jpg: damaged JPEG: Corrupt JPEG data"):
+        decode_strictly(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("name", [*PICTURES, "jpeg", "jpeg grey", "jpeg progressive", "jpeg with a tail"])
+def test_a_sound_picture_passes_the_strict_too(name: str) -> None:
+    jpegs = {
+        "jpeg": JPEG,
+        "jpeg grey": encoded(drawing("L"), "JPEG"),
+        "jpeg progressive": encoded(drawing(), "JPEG", progressive=True),
+        "jpeg with a tail": JPEG + b"tail",
+    }
+    data = (PICTURES | jpegs)[name]
+    assert decode_strictly(data).tobytes() == decode(data).tobytes()
 
 
 @pytest.mark.parametrize("name", PICTURES)

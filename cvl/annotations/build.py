@@ -6,36 +6,35 @@ What an index holds and how it lies on disk is told in `cvl.annotations.index`, 
 
 from __future__ import annotations
 
-import json
-import mmap
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
+from cvl.annotations.buffer import Buffer, instruction_file
+from cvl.annotations.grouped import Grouped, merged
 from cvl.annotations.index import FORMAT, VERSION, AnnotationFile, Header, Index, open_index
-from cvl.annotations.records import UNREADABLE, Findings, Problem, decode, examine
-from cvl.annotations.scanner import AGAIN, Buffer, spans
-from cvl.annotations.words import words_in
+from cvl.annotations.pieces import pieces_of, read_columns, read_pieces
+from cvl.annotations.records import Problem
+from cvl.annotations.scanner import spans
+from cvl.annotations.windows import Columns, columns_of
 from cvl.annotations.writer import ColumnWriter, publish
 from cvl.errors import AnnotationError
 from cvl.events import Progress
 from cvl.files import disk_errors
 
-_TURNS_MAX = np.iinfo(np.uint16).max
 
-
-def index_of(source: AnnotationFile, folder: Path, progress: Progress | None = None) -> Index:
+def index_of(
+    source: AnnotationFile, folder: Path, progress: Progress | None = None, *, jobs: int | None = None
+) -> Index:
     """The index of `source` in `folder`, opened, and built before if need be.
 
     Of several processes that ask at once, one builds and the others wait for it. Where there is a usable index nothing
-    is written, so the folder may be read-only.
+    is written, so the folder may be read-only. A large file is read by `jobs` processes, None is one a core.
 
     Raises:
         AnnotationError: the instruction file is absent or is not one array of JSON values.
@@ -46,10 +45,12 @@ def index_of(source: AnnotationFile, folder: Path, progress: Progress | None = N
         return ready
     with _alone(source, folder):
         ready = open_index(source, folder)
-        return _build(source, folder, progress) if ready is None else ready
+        return _build(source, folder, progress, jobs) if ready is None else ready
 
 
-def build_index(source: AnnotationFile, folder: Path, progress: Progress | None = None) -> Index:
+def build_index(
+    source: AnnotationFile, folder: Path, progress: Progress | None = None, *, jobs: int | None = None
+) -> Index:
     """Builds `folder/source.name` whether there is a usable one or not, and opens it.
 
     May be killed at any time, and what `progress` raises comes through: an older index then stays what it was.
@@ -60,7 +61,7 @@ def build_index(source: AnnotationFile, folder: Path, progress: Progress | None 
         DiskError: the index cannot be written.
     """
     with _alone(source, folder):
-        return _build(source, folder, progress)
+        return _build(source, folder, progress, jobs)
 
 
 @contextmanager
@@ -76,15 +77,15 @@ def _alone(source: AnnotationFile, folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _build(source: AnnotationFile, folder: Path, progress: Progress | None) -> Index:
+def _build(source: AnnotationFile, folder: Path, progress: Progress | None, jobs: int | None) -> Index:
     place = folder / source.name
     report = progress or _silent
-    with _instruction_file(source) as (buffer, stat), ColumnWriter(place) as columns:
-        counts: Counter[int] = Counter()
-        for window, end in _windows(buffer, str(source.path)):
-            columns.append(window)
-            counts.update(window["problems"].tolist())
+    with instruction_file(source.path) as (buffer, stat), ColumnWriter(place) as writer:
+        summary = Summary()
+        for columns, group, end in _all_columns(source.path, buffer, report, jobs):
+            writer.append(summary.add(columns, group))
             report(end, stat.st_size)
+        writer.append(summary.by_folder())
         report(stat.st_size, stat.st_size)
         header = Header(
             format=FORMAT,
@@ -93,9 +94,9 @@ def _build(source: AnnotationFile, folder: Path, progress: Progress | None) -> I
             file=source.path.name,
             size=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
-            records=counts.total(),
-            columns=columns.finish(),
-            problems=_by_name(counts),
+            records=summary.counts.total(),
+            columns=writer.finish(),
+            problems=_by_name(summary.counts),
         )
         publish(place, header)
     index = open_index(source, folder)
@@ -104,86 +105,53 @@ def _build(source: AnnotationFile, folder: Path, progress: Progress | None) -> I
     return index
 
 
-def _silent(_done: int, _total: int) -> None:
+@dataclass
+class Summary:
+    """What is known of the windows so far: how many records have each mask of problems, pictures, bytes of paths."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+    groups: list[Grouped] = field(default_factory=list)
+    image_end: int = 0
+
+    def add(self, columns: Columns, group: Grouped) -> Columns:
+        """The columns of the next window with `image_start` counted from the file's first path."""
+        masks, counts = np.unique(columns["problems"], return_counts=True)
+        self.counts.update(dict(zip(masks.tolist(), counts.tolist(), strict=True)))
+        self.groups.append(group)
+        start, self.image_end = self.image_end, self.image_end + columns["images"].size
+        return columns | {"image_start": columns["image_start"] + np.uint64(start)}
+
+    def by_folder(self) -> Columns:
+        """The columns that have an item for each folder, or for each byte of its pictures' names."""
+        groups = merged(self.groups)
+        folders = b"".join(folder.encode() + b"\0" for folder in groups)
+        return {
+            "folders": np.frombuffer(folders, dtype=np.uint8),
+            "names": np.frombuffer(b"".join(groups.values()), dtype=np.uint8),
+            "names_end": np.cumsum([len(text) for text in groups.values()], dtype=np.uint64),
+        }
+
+
+def _all_columns(
+    path: Path, buffer: Buffer, report: Progress, jobs: int | None
+) -> Iterator[tuple[Columns, Grouped, int]]:
+    """The columns of all windows in order, with the offset in the file that each reaches to."""
+    pieces = pieces_of(path, buffer)
+    number, begin = 0, None
+    found = read_pieces(read_columns, pieces, report, len(buffer), jobs)
+    for piece, windows in zip(pieces, found or (), strict=False):
+        for columns, group in windows:
+            number += len(columns["offset"])
+            yield columns, group, piece.end
+        begin = piece.following
+    for found_here in spans(buffer, str(path), begin=begin):
+        columns, group = columns_of(buffer, str(path), found_here, number)
+        number += len(columns["offset"])
+        yield columns, group, int(found_here[0][-1] + found_here[1][-1])
+
+
+def _silent(_done: int, _total: int | None) -> None:
     pass
-
-
-@contextmanager
-def _instruction_file(source: AnnotationFile) -> Iterator[tuple[Buffer, os.stat_result]]:
-    try:
-        file = source.path.open("rb")
-    except OSError as error:
-        message = f"{source.path}: the instruction file cannot be opened: {error.strerror}"
-        raise AnnotationError(message, hint="fetch it: `cvl sources` lists what `cvl fetch` knows") from error
-    with file:
-        stat = os.fstat(file.fileno())
-        # An empty file cannot be mapped. The map is not closed by hand: an exception's traceback may still hold views.
-        yield (mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if stat.st_size else b""), stat
-
-
-def _windows(buffer: Buffer, where: str) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
-    """Yields the columns of each of the scanner's windows, and the offset in the file that they reach to."""
-    number = image_end = 0
-    for starts, lengths in spans(buffer, where):
-        begin, end = int(starts[0]), int(starts[-1] + lengths[-1])
-        _check_text(buffer, begin, end, where)
-        found = [
-            _findings(buffer[start : start + length], where, number + position, start)
-            for position, (start, length) in enumerate(zip(starts.tolist(), lengths.tolist(), strict=True))
-        ]
-        columns = _columns(found, image_end)
-        yield columns | {"offset": starts, "length": lengths}, end
-        number += len(found)
-        image_end += columns["images"].size
-        _forget(buffer, begin, end)
-
-
-def _check_text(buffer: Buffer, begin: int, end: int, where: str) -> None:
-    """Looks at all of the text: the decoder skips fields that the index does not need, but training reads them."""
-    try:
-        str(memoryview(buffer)[begin:end], "utf-8")
-    except UnicodeDecodeError as error:
-        at = begin + error.start
-        raise AnnotationError(f"{where}: byte {at}: not UTF-8: {error.reason}", hint=AGAIN) from error
-
-
-def _findings(raw: bytes | bytearray | memoryview, where: str, number: int, start: int) -> Findings:
-    try:
-        return examine(decode(raw))
-    except UNREADABLE as error:
-        if _is_lenient_json(raw):
-            return Findings("", [], 0, int(Problem.NOT_STRICT_JSON))
-        message = f"{where}: record {number}, {len(raw)} bytes at {start}, cannot be read: {error}"
-        raise AnnotationError(message, hint=AGAIN) from error
-
-
-def _is_lenient_json(raw: bytes | bytearray | memoryview) -> bool:
-    """Whether Python's own reader takes these bytes: it lets NaN and lone surrogates pass, which are no damage."""
-    try:
-        json.loads(bytes(raw))
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _columns(found: list[Findings], image_end: int) -> dict[str, NDArray[Any]]:
-    images = [findings.image.encode() for findings in found]
-    ends = np.cumsum([len(image) for image in images], dtype=np.uint64)
-    return {
-        "image_start": ends + np.uint64(image_end),  # the end of each is the start of the next
-        "images": np.frombuffer(b"".join(images), dtype=np.uint8),
-        "words": words_in([findings.texts for findings in found]),
-        "turns": np.minimum([findings.turns for findings in found], _TURNS_MAX),
-        "problems": np.array([findings.problems for findings in found]),
-    }
-
-
-def _forget(buffer: Buffer, begin: int, end: int) -> None:
-    """Lets go of the pages that are done with: else a file of gigabytes would seem to fill the memory."""
-    if isinstance(buffer, mmap.mmap):
-        first, last = begin // mmap.PAGESIZE * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
-        if first < last:
-            buffer.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 def _by_name(counts: Counter[int]) -> dict[str, int]:

@@ -1,12 +1,15 @@
 """The index of one instruction file: what verification and training ask of a record without reading the record.
 
-Format version 2. A folder with one file a column, little-endian numbers one after the other, and `index.json`:
+Format version 3. A folder with one file a column, little-endian numbers one after the other, and `index.json`:
 
     column        type  items   meaning
     offset        u64   n       first byte of the record in the instruction file
     length        u32   n       bytes of the record
     image_start   u64   n + 1   where the record's image path begins in `images`; the next value is its end
-    images        u8            image paths as they are written in the records, UTF-8, nothing between; "" is text-only
+    images        u8            image paths as written in the records, UTF-8, a zero byte after each; "" is text-only
+    folders       u8            the folders of these paths, each once and in order, a zero byte after each
+    names         u8            the last parts of the paths, a zero byte after each, folder after folder
+    names_end     u64           where each folder's end in `names`
     words         u32   n       parts between white space over the values of all turns
     turns         u16   n       turns; 65,535 stands for that many or more
     problems      u16   n       `cvl.annotations.records.Problem` as a bit mask
@@ -34,17 +37,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cvl.annotations.grouped import Grouped
 from cvl.annotations.records import UNREADABLE, Problem
 from cvl.errors import AnnotationError
 
 FORMAT = "cvl annotation index"
-VERSION = 2
+VERSION = 3
 HEADER = "index.json"
 COLUMNS = {
     "offset": "<u8",
     "length": "<u4",
     "image_start": "<u8",
     "images": "|u1",
+    "folders": "|u1",
+    "names": "|u1",
+    "names_end": "<u8",
     "words": "<u4",
     "turns": "<u2",
     "problems": "<u2",
@@ -140,6 +147,9 @@ class Index:
         self.turns = columns["turns"]
         self.problems = columns["problems"]
         self._images = columns["images"]
+        self._folders = columns["folders"]
+        self._names = columns["names"]
+        self._names_end = columns["names_end"]
 
     def __reduce__(self) -> tuple[type[Index], tuple[AnnotationFile, Path]]:
         return Index, (self.source, self._folder)
@@ -160,7 +170,12 @@ class Index:
     @property
     def has_image(self) -> NDArray[np.bool_]:
         """For each record, whether it names an image; the others are text-only, or have a problem with theirs."""
-        return np.diff(self.image_start) > 0
+        return np.diff(self.image_start) > 1
+
+    @property
+    def text_only(self) -> int:
+        """How many records name no image, or have a problem with theirs."""
+        return len(self) - int(np.count_nonzero(self.has_image))
 
     @property
     def problem_counts(self) -> dict[Problem, int]:
@@ -171,16 +186,26 @@ class Index:
         """The image path of a record as written there, relative to `source.images`; None where it names none."""
         number = range(len(self))[number]
         start, end = self.image_start[number : number + 2].tolist()
-        return self._images[start:end].tobytes().decode() or None
+        return self._images[start : end - 1].tobytes().decode() or None
 
     def images(self, start: int = 0, stop: int | None = None, *, chunk: int = 1 << 16) -> Iterator[list[str | None]]:
         """Yields `image(i)` for the records from `start` to before `stop`, in lists of `chunk`; the last is shorter."""
+        for text in self.image_text(start, stop, chunk=chunk):
+            yield [path or None for path in text.decode().split("\0")[:-1]]
+
+    def image_text(self, start: int = 0, stop: int | None = None, *, chunk: int = 1 << 16) -> Iterator[bytes]:
+        """Yields the same as they lie in the index: a zero byte after each path, nothing before it if there is none."""
         start, stop, _ = slice(start, stop).indices(len(self))
         for first in range(start, stop, chunk):
-            bounds = self.image_start[first : min(first + chunk, stop) + 1].tolist()
-            text = self._images[bounds[0] : bounds[-1]].tobytes()
-            ends = [bound - bounds[0] for bound in bounds]
-            yield [text[a:b].decode() or None for a, b in pairwise(ends)]
+            begin, end = self.image_start[[first, min(first + chunk, stop)]].tolist()
+            yield self._images[begin:end].tobytes()
+
+    def by_folder(self) -> Grouped:
+        """The last parts of all image paths by folder, in the order of the folders; "" is a folder too."""
+        folders = self._folders.tobytes().decode().split("\0")[:-1]
+        bounds = [0, *self._names_end.tolist()]
+        texts = (self._names[begin:end].tobytes() for begin, end in pairwise(bounds))
+        return dict(zip(folders, texts, strict=True))
 
     def record(self, number: int) -> dict[str, Any]:
         """The whole record, read from the instruction file; a record that is no object comes as what it is.

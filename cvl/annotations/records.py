@@ -58,7 +58,7 @@ LABELS = {
     Problem.IMAGE_WITHOUT_PLACEHOLDER: "an image, but no <image> in any turn",
     Problem.PLACEHOLDER_WITHOUT_IMAGE: "<image> in a turn, but no image",
     Problem.IMAGE_LIST: "image is a list",
-    Problem.IMAGE_NOT_TEXT: "image is not a string",
+    Problem.IMAGE_NOT_TEXT: "image is not a string, or one that is no path",
     Problem.FIRST_TURN_GPT: "the first turn is by gpt",
     Problem.NOT_AN_OBJECT: "the record is not an object",
     Problem.NO_ANSWER: "nothing is answered",
@@ -87,6 +87,16 @@ FATAL = (
 image that no turn asks for (it is not seen), a literal `<image>` in a text-only record (read as text), a first turn by
 gpt (it is dropped), a last turn by human (nothing answers it), a text that looks like a part of the template (the
 published code gives the whole record up; ours learns it)."""
+
+MENDED = {
+    Problem.EMPTY_ANSWER: "the other answers are learnt",
+    Problem.IMAGE_WITHOUT_PLACEHOLDER: "the picture is not seen",
+    Problem.PLACEHOLDER_WITHOUT_IMAGE: "read as text",
+    Problem.FIRST_TURN_GPT: "it is dropped",
+    Problem.LAST_TURN_HUMAN: "nothing is learnt from it",
+    Problem.TEMPLATE_IN_TEXT: "its answers are learnt, where the published code gives the record up",
+}
+"""The problems that are no reason to leave a record out, and how training reads each."""
 
 
 class Turn(msgspec.Struct, rename={"speaker": "from"}, gc=False):
@@ -139,8 +149,8 @@ def examine(record: Record | None) -> Findings:
     # Flags are only joined where there is a problem: that costs a microsecond, and there are millions of records.
     if record is None:
         return Findings("", [], 0, int(Problem.NOT_AN_OBJECT))
-    image = record.image if isinstance(record.image, str) else ""
     image_problem = _image_problem(record.image)
+    image = record.image if isinstance(record.image, str) and not image_problem else ""
     turns = record.conversations
     if not turns:
         return Findings(image, [], 0, int(image_problem | Problem.NO_CONVERSATIONS))
@@ -170,7 +180,7 @@ def _turn(value: object) -> Turn:
 
 
 def _image_problem(image: object) -> int:
-    if image is None or isinstance(image, str):
+    if image is None or (isinstance(image, str) and "\0" not in image):
         return 0
     return Problem.IMAGE_LIST if isinstance(image, list) else Problem.IMAGE_NOT_TEXT
 

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvl.annotations.index import Index
+from cvl.annotations.names import Names
 from cvl.errors import UsageError
 from cvl.files import write_atomically
 from cvl.manifest import format_shards, parse_shards
 
 VERSION = 1
 MISSING_IMAGE = "missing-image"
+EMPTY_IMAGE = "empty-image"
 
 Skips = dict[str, list[int]]
 Ranges = Annotated[str, msgspec.Meta(pattern="^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$")]
@@ -64,10 +66,11 @@ class _Document(msgspec.Struct):
     annotations: dict[str, SkipEntry]
 
 
-def entry(index: Index, skips: Skips) -> SkipEntry:
+def entry(index: Index | Names, skips: Skips) -> SkipEntry:
     """The skip list's entry for one instruction file."""
     reasons = {reason: format_shards(numbers) for reason, numbers in skips.items() if numbers}
-    return SkipEntry(index.header.size, index.header.mtime_ns, len(index), reasons)
+    told = index.header if isinstance(index, Index) else index
+    return SkipEntry(told.size, told.mtime_ns, len(index), reasons)
 
 
 def update_skiplist(path: Path, entries: Mapping[str, SkipEntry]) -> None:

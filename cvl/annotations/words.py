@@ -1,37 +1,127 @@
-"""How many words there are in many texts: the measure of length that grouping by modality goes by.
+"""How many words there are in many texts, and where some marks stand in them: asked of all of them at once.
 
 A word is what `str.split` makes of a text. Splitting makes an object of every word; over a file of gigabytes that took
-more time than all the rest of its indexing, so texts of plain ASCII are counted together, by numpy. The others, with
-their many kinds of white space, are split.
+more time than all the rest of its indexing. So the texts are laid one after another as UTF-8, and numpy counts where a
+word begins. Texts with white space beyond ASCII, of which there are few, are split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+Counts: TypeAlias = NDArray[np.int64]
+Positions: TypeAlias = NDArray[np.int64]
+_Bytes: TypeAlias = NDArray[np.uint8]
 
-def words_in(groups: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+_SPACE, _LINE_FEED = 32, 10
+_PADDING = b"\n" * 16
+
+
+def _wide_blanks() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The white space beyond ASCII as numbers of two and of three bytes of UTF-8; there is none of four."""
+    encoded = [chr(code).encode() for code in range(128, 0xD800) if chr(code).isspace()]
+    return tuple(  # type: ignore[return-value]
+        np.array([int.from_bytes(text) for text in encoded if len(text) == length]) for length in (2, 3)
+    )
+
+
+_WIDE_BLANKS = _wide_blanks()
+_WIDE_LEADS = np.zeros(256, np.bool_)
+_WIDE_LEADS[[number >> 8 for number in _WIDE_BLANKS[0]] + [number >> 16 for number in _WIDE_BLANKS[1]]] = True
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Many texts, laid one after another, each after a line feed.
+
+    Args:
+        values: the texts.
+        codes: of all of them, as UTF-8.
+        bounds: where each text begins in `codes`, and behind the last, where it would.
+    """
+
+    values: Sequence[str]
+    codes: _Bytes
+    bounds: Positions
+
+    @classmethod
+    def of(cls, values: Sequence[str]) -> Texts:
+        """These texts. Raises UnicodeEncodeError for half of a surrogate pair."""
+        encoded = list(map(str.encode, values))
+        codes = np.frombuffer(b"\n".join([b"", *encoded, _PADDING]), dtype=np.uint8)
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        return cls(values, codes, np.append(0, np.cumsum(lengths + 1)))
+
+    def words(self) -> Counts:
+        """How many words each text has."""
+        blank = self._blanks()
+        counts = _counts_between(blank[:-1] & ~blank[1:], self.bounds)
+        for position in self._with_wide_blanks().tolist():
+            counts[position] = len(self.values[position].split())
+        return counts
+
+    def holding(self, *marks: bytes) -> Positions:
+        """The numbers of the texts that hold one of these marks, in order, each once; all marks begin alike."""
+        candidates = self._beginning_with(marks[0][0])
+        return self._numbers(np.concatenate([self._confirmed(candidates, mark) for mark in marks]))
+
+    def _beginning_with(self, first: int) -> Positions:
+        return np.flatnonzero(self.codes[: -len(_PADDING)] == first)
+
+    def _confirmed(self, places: Positions, mark: bytes) -> Positions:
+        for step, byte in enumerate(mark[1:], 1):
+            places = places[self.codes[places + step] == byte]
+        return places
+
+    def _numbers(self, places: Positions) -> Positions:
+        return np.unique(np.searchsorted(self.bounds, places, side="right") - 1)
+
+    def _blanks(self) -> NDArray[np.bool_]:
+        """Whether each byte is what `str.isspace` names in ASCII: the space, 9 to 13 and 28 to 31."""
+        codes = self.codes
+        low: NDArray[np.bool_] = codes <= _SPACE
+        usual = np.count_nonzero(codes == _SPACE) + np.count_nonzero(codes == _LINE_FEED)
+        if np.count_nonzero(low) == usual:
+            return low
+        # What is below wraps to a high number.
+        blank: NDArray[np.bool_] = (codes == _SPACE) | (codes - np.uint8(9) <= 4) | (codes - np.uint8(28) <= 3)
+        return blank
+
+    def _with_wide_blanks(self) -> Positions:
+        leads = np.flatnonzero(self.codes >= 128)
+        leads = leads[_WIDE_LEADS[self.codes[leads]]]
+        pair = self.codes[leads].astype(np.int64) << 8 | self.codes[leads + 1]
+        triple = pair << 8 | self.codes[leads + 2]
+        return self._numbers(leads[np.isin(pair, _WIDE_BLANKS[0]) | np.isin(triple, _WIDE_BLANKS[1])])
+
+
+def words_in(groups: Sequence[Sequence[str]]) -> Counts:
     """For each group of texts, the sum of `len(text.split())` over them."""
-    counts = _words([text for texts in groups for text in texts])
-    totals = np.append(0, np.cumsum(counts))
-    bounds = np.append(0, np.cumsum([len(texts) for texts in groups], dtype=np.int64))
-    sums: NDArray[np.int64] = np.diff(totals[bounds])
+    counts = Texts.of([text for texts in groups for text in texts]).words()
+    return sums_of(counts, np.fromiter(map(len, groups), np.int64, len(groups)))
+
+
+def sums_of(values: Counts, sizes: Counts) -> Counts:
+    """The sums over groups of values that follow one another, of so many each."""
+    totals = np.append(0, np.cumsum(values))
+    sums: Counts = np.diff(totals[np.append(0, np.cumsum(sizes))])
     return sums
 
 
-def _words(texts: Sequence[str]) -> NDArray[np.int64]:
-    plain = [text if text.isascii() else "" for text in texts]
-    # A line feed before each text, so that the first word too begins after a blank, and no word lies in two texts.
-    codes = np.frombuffer("\n".join(["", *plain, ""]).encode("ascii"), dtype=np.uint8)
-    # The ASCII that `str.isspace` names: the space, 9 to 13 and 28 to 31. What is below them wraps to a high number.
-    blank = (codes == 32) | (codes - np.uint8(9) <= 4) | (codes - np.uint8(28) <= 3)
-    before_word = np.flatnonzero(blank[:-1] & ~blank[1:])
-    bounds = np.append(0, np.cumsum([len(text) + 1 for text in plain], dtype=np.int64))
-    counts = np.diff(np.searchsorted(before_word, bounds))
-    for position, text in enumerate(texts):
-        if not text.isascii():
-            counts[position] = len(text.split())
+def _counts_between(marks: NDArray[np.bool_], bounds: Positions) -> Counts:
+    """How many marks there are from each bound to the next.
+
+    The marks are packed into words of 64 bits, of which the processor counts the bits that are set.
+    """
+    packed = np.packbits(marks, bitorder="little")
+    bits = np.append(packed, np.zeros(-packed.size % 8 + 8, np.uint8)).view("<u8")
+    before = np.append(0, np.cumsum(np.bitwise_count(bits), dtype=np.int64))
+    word, bit = bounds >> 6, (bounds & 63).astype(np.uint64)
+    below = np.bitwise_count(bits[word] & ((np.uint64(1) << bit) - np.uint64(1)))
+    counts: Counts = np.diff(before[word] + below)
     return counts

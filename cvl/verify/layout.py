@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
-from cvl.manifest import Catalog, Expect, Link, Source
+from cvl.manifest import Catalog, Expect, Link
+from cvl.verify.cures import doubled, flatten_cure
 from cvl.verify.report import FolderState, Kind, Problem
 from cvl.verify.tree import Tree
 
@@ -24,24 +23,6 @@ def check_folders(
             problems.extend(_folder_problems(tree, state))
         problems.extend(_link_problems(tree, name, catalog.sources[name].links))
     return tuple(states), tuple(problems)
-
-
-def doubled(tree: Tree, folder: str) -> str | None:
-    """The folder that an archive unpacked one level too deep, such as `VG_100K/VG_100K`; None if there is none."""
-    name = PurePosixPath(folder).name
-    return f"{folder}/{name}" if name in tree.listing(folder).folders else None
-
-
-def fetchable(tree: Tree, source: Source) -> bool:
-    """Whether `cvl fetch` can bring something of a source: it has files, or a link that is still to be made."""
-    return bool(source.files) or any(not (tree.root / link.path).exists() for link in source.links)
-
-
-def flatten_cure(tree: Tree, inner: str) -> str:
-    """A command that moves what lies in `inner` up one level. It moves any number of files and replaces none."""
-    outer = str(PurePosixPath(inner).parent)
-    inside, above = (shlex.quote(str(tree.root / path)) for path in (inner, outer))
-    return f"find {inside} -mindepth 1 -maxdepth 1 -exec mv -n -t {above} {{}} + && rmdir {inside}"
 
 
 def _state(tree: Tree, source: str, expect: Expect) -> FolderState:

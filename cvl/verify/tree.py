@@ -2,29 +2,68 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import filterfalse, islice
+from operator import attrgetter, methodcaller
 from pathlib import Path
+
+from cvl.annotations.grouped import Grouped
+from cvl.files import disk_errors
+from cvl.parallel import run_shards
+
+_LARGE = 1 << 20
+"""Bytes of a folder's own entry on the disk, which grows with its names: some 25,000 of them."""
+
+_WORTH_IT = 8 << 20
+"""Bytes of all folders' entries below which processes would take longer to start than one to list them."""
+
+_TOGETHER = 64
+
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The names in one folder, without hidden ones and without links whose target is gone.
+    """What is in one folder, without hidden names and without links whose target is gone.
 
     Args:
         exists: whether there is such a folder.
-        files: names of everything that is not a folder.
+        text: names of everything that is not a folder, a zero byte after each: a million of them take 20 MB.
         folders: names of folders, links to folders among them.
         links: the folders that are links.
+        empty: names of files without a byte; None if nobody looked at sizes.
     """
 
     exists: bool
-    files: frozenset[str]
-    folders: frozenset[str]
+    text: bytes = b""
+    folders: frozenset[str] = frozenset()
     links: frozenset[str] = frozenset()
+    empty: frozenset[str] | None = None
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """Names of everything that is not a folder."""
+        return frozenset(_decoded(self.text))
+
+    def count(self, suffix: str | None) -> int:
+        """How many files there are, of one suffix if one is given."""
+        return self.text.count(os.fsencode(suffix or "") + b"\0")
+
+    def ending(self, suffix: str) -> list[str]:
+        """The names of files that end so, in no order; found without looking at the others."""
+        ending, found, at = os.fsencode(suffix) + b"\0", [], -1
+        while (at := self.text.find(ending, at + 1)) >= 0:
+            begin = self.text.rfind(b"\0", 0, at) + 1
+            found.append(os.fsdecode(self.text[begin : at + len(ending) - 1]))
+        return found
 
 
-_ABSENT = Listing(False, frozenset(), frozenset())
+_ABSENT = Listing(False)
 
 
 class Tree:
@@ -38,18 +77,67 @@ class Tree:
         self.root = root
         self._listings: dict[str, Listing] = {}
 
+    def survey(self, named: Grouped, *, below: str | None, sizes: bool, jobs: int | None = None) -> set[bytes]:
+        """Lists many folders ahead, by several processes where there is much to list.
+
+        Args:
+            named: for each folder, a path of the tree, the names that it should hold; what is below these folders is
+                listed too, if no link leads there.
+            below: one more folder; what is in it and in those is listed with them.
+            sizes: whether to look for files without a byte, which takes a `stat` for each.
+            jobs: processes; None is one a core.
+
+        Returns:
+            The named files that are not there, as paths of the tree. A path that climbs out of the tree never is.
+        """
+        # A folder that is named by two paths, one of which goes through a link, is listed once.
+        real = {folder: os.path.realpath(self.root / folder) for folder in named if not _climbs(folder)}
+        first = {place: folder for folder, place in reversed(real.items())}
+        wanted = dict.fromkeys(first.values(), b"") | ({below: b""} if below is not None else {})
+        for folder, place in real.items():
+            wanted[first[place]] += named[folder]
+        found = self._list_all(wanted, sizes=sizes, jobs=jobs)
+        missing = {path for folder in named if _climbs(folder) for path in _paths(folder, named[folder])}
+        for folder, place in real.items():
+            self._listings[folder] = self._listings[first[place]]
+            if gone := found.get(first[place]):
+                names = set(gone.split(b"\0")[:-1]).intersection(named[folder].split(b"\0")[:-1])
+                missing |= {os.fsencode(folder) + b"/" + name for name in names}
+        return missing
+
+    def _list_all(self, wanted: Grouped, *, sizes: bool, jobs: int | None) -> Grouped:
+        """Lists these folders; returns for each the names that are not there, if any."""
+        shards = _shards(self.root, wanted, sizes)
+        alone = sum(_entry_size(self.root / folder) for folder in wanted) < _WORTH_IT
+        missing: Grouped = {}
+        for listings, gone in run_shards(_list_shard, shards, jobs=1 if alone else jobs):
+            self._listings.update(listings)
+            missing.update(gone)
+        return missing
+
     def listing(self, folder: str) -> Listing:
         """The names in `folder`, a path of the tree; an absent folder has none."""
         if folder not in self._listings:
-            self._listings[folder] = _list(self.root / folder)
+            self._listings[folder] = _list(self.root / folder, sizes=False)
         return self._listings[folder]
+
+    @property
+    def listings(self) -> dict[str, Listing]:
+        """Every folder that has been listed, by its path of the tree."""
+        return self._listings
 
     def has_file(self, path: str) -> bool:
         """Whether a file is there. A path that climbs out of the tree never is."""
         folder, _, name = path.rpartition("/")
-        if ".." in path.split("/"):
-            return False
-        return name in self.listing(folder).files
+        return not _climbs(path) and name in self.listing(folder).files
+
+    def empty(self) -> set[bytes]:
+        """The files without a byte, as paths of the tree, in folders where sizes were looked at."""
+        return {
+            os.fsencode(f"{folder}/{name}")
+            for folder, listing in self._listings.items()
+            for name in listing.empty or ()
+        }
 
     def count(self, folder: str, suffix: str | None) -> int:
         """How many files lie in `folder` and below, of one suffix if one is given, as `cvl.files.count_files` counts.
@@ -58,25 +146,121 @@ class Tree:
         """
         listing = self.listing(folder)
         below = sum(self.count(f"{folder}/{name}", suffix) for name in listing.folders - listing.links)
-        return below + sum(name.endswith(suffix or "") for name in listing.files)
+        return below + listing.count(suffix)
 
 
-def _list(folder: Path) -> Listing:
-    files: set[str] = set()
-    folders: set[str] = set()
-    links: set[str] = set()
+def prefixed(prefix: bytes, text: bytes) -> list[bytes]:
+    """The names in `text`, which have a zero byte after each, with `prefix` before each."""
+    return (prefix + text[:-1].replace(b"\0", b"\0" + prefix)).split(b"\0") if text else []
+
+
+def _paths(folder: str, text: bytes) -> list[bytes]:
+    return prefixed(os.fsencode(folder) + b"/", text)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Some folders to list, with what is below them and the names that they should hold; `stop` is others' work."""
+
+    root: Path
+    folders: Grouped
+    stop: frozenset[str]
+    sizes: bool
+
+
+def _shards(root: Path, wanted: Grouped, sizes: bool) -> list[_Shard]:
+    """Large folders alone and first, so that all cores have work to the end."""
+    by_size = sorted(wanted, key=lambda folder: _entry_size(root / folder), reverse=True)
+    large = [folder for folder in by_size if _entry_size(root / folder) >= _LARGE]
+    small = by_size[len(large) :]
+    groups = [[folder] for folder in large]
+    groups += [small[start : start + _TOGETHER] for start in range(0, len(small), _TOGETHER)]
+    stop = frozenset(wanted)
+    return [_Shard(root, {folder: wanted[folder] for folder in group}, stop, sizes) for group in groups]
+
+
+def _entry_size(folder: Path) -> int:
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name[0] != "." and _leads_somewhere(entry):
-                    (folders if entry.is_dir() else files).add(entry.name)
-                    if entry.is_symlink():
-                        links.add(entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return _ABSENT
-    return Listing(True, frozenset(files), frozenset(folders), frozenset(links & folders))
+        return folder.stat().st_size
+    except OSError:
+        return 0  # what is not there is listed as absent
 
 
-def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
+def _list_shard(shard: _Shard) -> tuple[dict[str, Listing], Grouped]:
+    """The listings of a shard's folders and of those below, and the names that are not there."""
+    found: dict[str, Listing] = {}
+    missing: Grouped = {}
+    pending = list(shard.folders)
+    while pending:
+        folder = pending.pop()
+        with disk_errors(shard.root / folder):
+            listing = found[folder] = _list(shard.root / folder, sizes=shard.sizes)
+        below = (f"{folder}/{name}" for name in listing.folders - listing.links)
+        pending += [path for path in below if path not in shard.stop]
+        if named := shard.folders.get(folder):
+            here = set(listing.text.split(b"\0")[:-1])
+            if gone := set(filterfalse(here.__contains__, named.split(b"\0")[:-1])):
+                missing[folder] = b"\0".join([*gone, b""])
+    return found, missing
+
+
+def _list(folder: Path, *, sizes: bool) -> Listing:
+    try:
+        entries = os.scandir(os.fsencode(folder))
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return _ABSENT
+        raise
+    names: list[bytes] = []
+    empty: list[bytes] = []
+    others: list[os.DirEntry[bytes]] = []
+    with entries:
+        # By the thousand and in C as far as can be: there are a million of them.
+        while chunk := list(islice(entries, _CHUNK)):
+            files = list(filter(_is_file, chunk))
+            if len(files) < len(chunk):
+                others += (entry for entry in chunk if not _is_file(entry) and entry.name[0] != _DOT)
+            names += map(_name, files)
+            if sizes:
+                empty += [entry.name for entry in files if not entry.stat(follow_symlinks=False).st_size]
+    return _with_others(_visible(names), _visible(empty) if sizes else None, others)
+
+
+def _visible(names: list[bytes]) -> list[bytes]:
+    """The names without hidden ones, of which there are few."""
+    return [name for name in names if name[0] != _DOT] if any(map(_hidden, names)) else names
+
+
+def _with_others(names: list[bytes], empty: list[bytes] | None, others: list[os.DirEntry[bytes]]) -> Listing:
+    """The listing with what is no plain file: folders, links, and what a program may have left."""
+    there = [entry for entry in others if _leads_somewhere(entry)]
+    folders = [entry for entry in there if entry.is_dir()]
+    files = [entry for entry in there if not entry.is_dir()]
+    if empty is not None:
+        empty = [*empty, *(entry.name for entry in files if entry.is_file() and not entry.stat().st_size)]
+    return Listing(
+        True,
+        text=b"\0".join([*names, *map(_name, files), b""]),
+        folders=frozenset(os.fsdecode(entry.name) for entry in folders),
+        links=frozenset(os.fsdecode(entry.name) for entry in folders if entry.is_symlink()),
+        empty=frozenset(map(os.fsdecode, empty)) if empty is not None else None,
+    )
+
+
+_DOT = ord(".")
+_is_file = methodcaller("is_file", follow_symlinks=False)
+_name = attrgetter("name")
+_hidden = methodcaller("startswith", b".")
+
+
+def _leads_somewhere(entry: os.DirEntry[bytes]) -> bool:
     """False of a link whose target is gone: what it stands for is not there."""
-    return not entry.is_symlink() or Path(entry.path).exists()
+    return not entry.is_symlink() or os.path.exists(entry.path)  # noqa: PTH110 - a path of bytes
+
+
+def _climbs(path: str) -> bool:
+    return ".." in path.split("/")
+
+
+def _decoded(text: bytes) -> Iterator[str]:
+    return iter(os.fsdecode(text).split("\0")[:-1])

@@ -200,7 +200,7 @@ def test_a_file_of_the_same_size_and_another_time_is_indexed_anew(write: Write, 
     assert open_index(source, folder) is None
     with index_of(source, folder) as index:
         assert index.image(0) == "coco/train2017/000000033472.jpg"
-    assert len(names(folder / "mix")) == 8, "the files of the old index are gone"
+    assert len(names(folder / "mix")) == 11, "the files of the old index are gone"
 
 
 def test_a_file_of_another_size_and_the_same_time_is_indexed_anew(write: Write, folder: Path) -> None:
@@ -381,7 +381,7 @@ def test_a_build_that_is_killed_is_never_opened_and_swept_away_by_the_next(
 ) -> None:
     source = write(many(3000))
     assert run(KILLED, source.path, folder, calls).returncode == -signal.SIGKILL
-    assert len(names(folder / "mix")) == 7
+    assert len(names(folder / "mix")) == 10
     assert open_index(source, folder) is None
     with index_of(source, folder) as index:
         assert len(index) == 3000

@@ -58,7 +58,7 @@ def test_the_files_are_what_the_format_says(index: Index, tmp_path: Path) -> Non
     stat = index.source.path.stat()
     assert {key: header[key] for key in ("format", "version", "name", "file", "size", "mtime_ns", "records")} == {
         "format": "cvl annotation index",
-        "version": 2,
+        "version": 3,
         "name": "x",
         "file": "x.json",
         "size": stat.st_size,
@@ -68,7 +68,7 @@ def test_the_files_are_what_the_format_says(index: Index, tmp_path: Path) -> Non
     assert header["problems"] == {"IMAGE_WITHOUT_PLACEHOLDER": 75}
     assert {name: column["dtype"] for name, column in header["columns"].items()} == COLUMNS
     images = (place / header["columns"]["images"]["file"]).read_bytes()
-    assert images.decode() == "".join(image for image in IMAGES if image)
+    assert images.decode() == "".join(f"{image or ''}\0" for image in IMAGES)
     words = np.fromfile(place / header["columns"]["words"]["file"], "<u4")
     assert words.tolist() == index.words.tolist()
 

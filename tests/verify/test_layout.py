@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from cvl.manifest import Catalog, Expect, File, Link, Source
-from cvl.verify.layout import check_folders, doubled, fetchable, flatten_cure
+from cvl.verify.cures import doubled, fetchable, flatten_cure
+from cvl.verify.layout import check_folders
 from cvl.verify.report import Kind, Problem
 from cvl.verify.tree import Tree
 

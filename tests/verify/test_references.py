@@ -1,45 +1,26 @@
-"""Every picture that an instruction file names: is it there, is it a JPEG where one is promised, what brings it."""
+"""Every picture that an instruction file names: is it there, and which records are left out if not."""
 
 from __future__ import annotations
 
-import io
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from cvl.annotations import AnnotationFile, index_of
-from cvl.manifest import Annotation, Catalog, Convert, Expect, File, Link, Source
-from cvl.verify.references import Checked, check_references, format_problems, missing_problems
-from cvl.verify.report import Kind, Problem
+from cvl.annotations.names import read_names
+from cvl.events import Progress
+from cvl.manifest import Annotation, Catalog, Expect, Source
+from cvl.verify.references import Left, Named, left_out
 from cvl.verify.tree import Tree
 
-BOOKS = "data/ocr_vqa/images"
 MIX = Annotation(name="mix", path="data/llava/mix.json")
-
-
-def archive(name: str) -> File:
-    return File(name=f"{name}.zip", url=f"http://host.example/{name}.zip", path=f"data/archives/{name}.zip")
-
-
+FOLDERS = {"coco": "data/coco/train2017", "vg": "data/vg/VG_100K"}
 CATALOG = Catalog(
-    sources={
-        "coco": Source(title="COCO", files=(archive("coco"),), expect=(Expect(folder="data/coco/train2017"),)),
-        "lcs": Source(title="LCS", files=(archive("lcs"),), expect=(Expect(folder="data/lcs/images"),)),
-        "mine": Source(title="my own", expect=(Expect(folder="data/mine/images"),)),
-        "ocrvqa": Source(
-            title="books", files=(archive("ocrvqa"),), expect=(Expect(folder=BOOKS),), convert=Convert(folder=BOOKS)
-        ),
-        "vg": Source(title="VG", files=(archive("vg"),), expect=(Expect(folder="data/vg/VG_100K"),)),
-        "web": Source(
-            title="web",
-            files=(archive("web"),),
-            expect=(Expect(folder="data/web/images"),),
-            links=(Link(path="data/web/images/B-c.jpg", target="data/web/images/B_c.jpg"),),
-        ),
-    },
+    sources={name: Source(title=name, expect=(Expect(folder=folder),)) for name, folder in FOLDERS.items()},
     stages={},
     models={},
     origins={},
@@ -52,148 +33,159 @@ def record(image: str | None = None, **changes: Any) -> dict[str, Any]:
     return ({"image": image} if image else {}) | {"conversations": turns} | changes
 
 
-def put(root: Path, *paths: str, content: bytes = b"\xff\xd8\xff\xe0") -> None:
+BROKEN = record(conversations=[{"from": "human", "value": "Hello?"}, {"from": "gpt", "value": ""}])
+STRANGE = record(conversations=[{"from": "robot", "value": "Hello?"}])
+
+
+def put(root: Path, *paths: str, content: bytes = b"x") -> None:
     for path in paths:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_bytes(content)
 
 
-def picture(kind: str) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (4, 4)).save(stream, kind)
-    return stream.getvalue()
+def quiet(_done: int, _total: int | None) -> None:
+    pass
 
 
-def checked(root: Path, *records: dict[str, Any], annotation: Annotation = MIX) -> Checked:
+SILENT: Progress = quiet
+
+
+@contextmanager
+def named(root: Path, *records: Any, annotation: Annotation = MIX, whole: bool = True) -> Iterator[Named]:
     path = root / annotation.path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(records))
-    with index_of(AnnotationFile(annotation.name, path, annotation.image_root), root / "index") as index:
-        return check_references(Tree(root), CATALOG, annotation, index)
+    file = AnnotationFile(annotation.name, path, annotation.image_root)
+    if not whole:
+        yield Named(annotation, "llava", read_names(file, SILENT))
+        return
+    with index_of(file, root / "index") as index:
+        yield Named(annotation, "llava", index)
 
 
-def missing(root: Path, *paths: str) -> list[Problem]:
-    return list(missing_problems(Tree(root), CATALOG, frozenset(paths)))
+def missing(root: Path, *records: Any, annotation: Annotation = MIX, whole: bool = True) -> set[bytes]:
+    with named(root, *records, annotation=annotation, whole=whole) as each:
+        return Tree(root).survey(each.by_folder(), below="data", sizes=True)
 
 
-def test_pictures_that_are_there_are_no_problem(tmp_path: Path) -> None:
+def left(root: Path, *records: Any, faults: Mapping[bytes, str], whole: bool = True) -> Left:
+    with named(root, *records, whole=whole) as each:
+        return left_out(CATALOG, each, faults)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["index", "names"])
+def test_pictures_are_found_where_they_are(tmp_path: Path, whole: bool) -> None:
     put(tmp_path, "data/coco/train2017/1.jpg", "data/vg/VG_100K/2.jpg")
-    found = checked(tmp_path, record("coco/train2017/1.jpg"), record("vg/VG_100K/2.jpg"), record())
-    assert (found.state.records, found.state.text_only, found.state.missing) == (3, 1, 0)
-    assert (found.missing, found.skips) == (frozenset(), {})
+    records = [record("coco/train2017/1.jpg"), record("vg/VG_100K/2.jpg"), record(), record("vg/VG_100K/3.jpg")]
+    assert missing(tmp_path, *records, record("vg/VG_100K/3.jpg"), whole=whole) == {b"data/vg/VG_100K/3.jpg"}
 
 
-def test_records_of_missing_pictures_are_skipped_by_number(tmp_path: Path) -> None:
-    put(tmp_path, "data/coco/train2017/1.jpg")
-    names = ("coco/train2017/0.jpg", "coco/train2017/1.jpg", "coco/train2017/0.jpg", "vg/VG_100K/9.jpg")
-    found = checked(tmp_path, *map(record, names))
-    assert found.missing == {"data/coco/train2017/0.jpg", "data/vg/VG_100K/9.jpg"}
-    assert found.skips == {"missing-image": [0, 2, 3]}
-    assert found.state.missing == 3
-    assert found.state.skipped == {"missing-image": 3}
-
-
-@pytest.mark.parametrize(("root", "named"), [(None, "coco/train2017/1.jpg"), ("data/coco", "train2017/1.jpg")])
-def test_names_start_from_the_files_own_image_root(tmp_path: Path, root: str | None, named: str) -> None:
+@pytest.mark.parametrize(("root", "name"), [(None, "coco/train2017/1.jpg"), ("data/coco", "train2017/1.jpg")])
+def test_names_start_from_the_files_own_image_root(tmp_path: Path, root: str | None, name: str) -> None:
     put(tmp_path, "data/coco/train2017/1.jpg")
     annotation = Annotation(name="mix", path="data/llava/mix.json", images=root)
-    assert not checked(tmp_path, record(named), annotation=annotation).missing
+    assert not missing(tmp_path, record(name), annotation=annotation)
 
 
-def test_a_name_that_climbs_out_of_the_tree_is_missing(tmp_path: Path) -> None:
-    put(tmp_path, "secret.jpg", "data/a.jpg")
-    assert checked(tmp_path, record("../secret.jpg")).missing == {"data/../secret.jpg"}
+@pytest.mark.parametrize("root", ["data/vflan/images", None])
+def test_a_bare_name_lies_in_the_image_root_itself(tmp_path: Path, root: str | None) -> None:
+    put(tmp_path, f"{root or 'data'}/é.jpg")
+    annotation = Annotation(name="mix", path="data/llava/mix.json", images=root)
+    names = [record("é.jpg"), record("é.jpg"), record("ö.jpg")]
+    assert missing(tmp_path, *names, annotation=annotation) == {f"{root or 'data'}/ö.jpg".encode()}
 
 
-def test_records_that_cannot_be_trained_on_are_skipped_with_their_reason(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret.jpg",
+        "coco/../../secret.jpg",
+        "coco/../coco/train2017/1.jpg",
+        "/etc/hosts",
+        "coco/train2017",
+        "coco/train2017/",
+        "coco/train2017/.hidden.jpg",
+        f"{'x' * 300}/1.jpg",
+        "coco/train2017/1.jpg/2.jpg",
+    ],
+)
+def test_what_is_no_picture_of_the_tree_is_not_there(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "secret.jpg", "data/coco/train2017/1.jpg", "data/coco/train2017/.hidden.jpg")
+    assert missing(tmp_path, record(name), record("coco/train2017/1.jpg")) == {f"data/{name}".encode()}
+
+
+def test_an_image_that_no_path_can_be_is_no_image(tmp_path: Path) -> None:
+    assert missing(tmp_path, record("a\0b.jpg")) == set()
+
+
+def test_slashes_may_be_written_twice(tmp_path: Path) -> None:
     put(tmp_path, "data/coco/train2017/1.jpg")
-    broken = record(conversations=[{"from": "human", "value": "Hello?"}, {"from": "gpt", "value": ""}])
-    odd = record(conversations=[{"from": "robot", "value": "Hello?"}])
-    found = checked(tmp_path, record("coco/train2017/1.jpg"), broken, odd)
-    assert found.skips["no-answer"] == [1, 2]
-    assert found.skips["unknown-speaker"] == [2]
-    assert not found.missing
+    assert missing(tmp_path, record("coco//train2017/1.jpg"), record("./coco/train2017/1.jpg")) == set()
 
 
-def test_harmless_oddities_are_remarks_and_skip_nothing(tmp_path: Path) -> None:
+def test_a_folder_that_is_reached_through_a_link_counts_under_both_names(tmp_path: Path) -> None:
+    put(tmp_path, "data/vflan/1.jpg", "data/vflan/2.jpg")
+    (tmp_path / "data/allava").symlink_to("vflan")
+    names = ("allava/1.jpg", "vflan/2.jpg", "allava/3.jpg", "vflan/4.jpg", "vflan/3.jpg")
+    assert missing(tmp_path, *map(record, names)) == {b"data/allava/3.jpg", b"data/vflan/4.jpg", b"data/vflan/3.jpg"}
+
+
+def test_a_folder_outside_of_the_tree_counts_where_a_link_leads_there(tmp_path: Path) -> None:
+    put(tmp_path, "elsewhere/1.jpg")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/coco").symlink_to(tmp_path / "elsewhere")
+    assert not missing(tmp_path, record("coco/1.jpg"))
+
+
+def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvl.verify.tree._WORTH_IT", 0)
+    monkeypatch.setattr("cvl.verify.tree._TOGETHER", 2)
+    names = [f"{folder}/{number}.jpg" for folder in "abcdefg" for number in range(9)]
+    put(tmp_path, *(f"data/{name}" for name in names[::2]), "data/h/i/j/k.zip")
+    put(tmp_path, "data/a/empty.jpg", content=b"")
+    with named(tmp_path, *map(record, names)) as each:
+        trees = [Tree(tmp_path), Tree(tmp_path)]
+        one, many = (
+            tree.survey(each.by_folder(), below="data", sizes=True, jobs=jobs)
+            for tree, jobs in zip(trees, (1, 2), strict=True)
+        )
+    assert one == many == {f"data/{name}".encode() for name in names[1::2]}
+    assert trees[0].listings.keys() == trees[1].listings.keys() >= {"data", "data/h/i/j"}
+    for folder, listing in trees[0].listings.items():
+        other = trees[1].listings[folder]
+        assert (listing.files, listing.folders, listing.empty) == (other.files, other.folders, other.empty)
+    assert trees[1].empty() == {b"data/a/empty.jpg"}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["index", "names"])
+def test_records_of_faulty_pictures_are_left_out_by_number_and_source(tmp_path: Path, whole: bool) -> None:
+    names = ("coco/train2017/0.jpg", "coco/train2017/1.jpg", "coco/train2017/0.jpg", "vg/VG_100K/9.jpg", "odd/1.jpg")
+    faults = {
+        b"data/coco/train2017/0.jpg": "missing-image",
+        b"data/vg/VG_100K/9.jpg": "empty-image",
+        b"data/odd/1.jpg": "missing-image",
+    }
+    outcome = left(tmp_path, *map(record, names), record(), faults=faults, whole=whole)
+    assert outcome.skips == {"missing-image": [0, 2, 4], "empty-image": [3]}
+    assert outcome.by_source == {"coco": {"missing-image": 2}, "vg": {"empty-image": 1}, "": {"missing-image": 1}}
+    assert outcome.faulty == 4
+
+
+def test_records_that_cannot_be_trained_on_are_left_out_for_the_first_reason(tmp_path: Path) -> None:
+    outcome = left(tmp_path, record("coco/train2017/1.jpg"), BROKEN, STRANGE, faults={})
+    assert outcome.skips == {"unknown-speaker": [2], "no-answer": [1, 2]}
+    assert outcome.by_source == {"llava": {"unknown-speaker": 1, "no-answer": 1}}
+    assert outcome.faulty == 0
+
+
+def test_a_broken_record_of_a_missing_picture_is_left_out_once(tmp_path: Path) -> None:
+    broken = BROKEN | {"image": "coco/train2017/0.jpg"}
+    outcome = left(tmp_path, broken, faults={b"data/coco/train2017/0.jpg": "missing-image"})
+    assert outcome.skips == {"no-answer": [0], "missing-image": [0]}
+    assert outcome.by_source == {"llava": {"no-answer": 1}}
+
+
+def test_harmless_oddities_leave_nothing_out(tmp_path: Path) -> None:
     turns = record()["conversations"]
-    found = checked(tmp_path, record(conversations=[{"from": "gpt", "value": "Ask me."}, *turns]))
-    assert found.state.remarks == {"first-turn-gpt": 1}
-    assert found.skips == {}
-
-
-def test_only_pictures_in_folders_that_are_converted_are_looked_into(tmp_path: Path) -> None:
-    put(tmp_path, f"{BOOKS}/1.jpg", "data/coco/train2017/1.jpg")
-    found = checked(tmp_path, record("ocr_vqa/images/1.jpg"), record("coco/train2017/1.jpg"))
-    assert found.convertible == {f"{BOOKS}/1.jpg"}
-
-
-def test_missing_pictures_are_counted_by_source_with_examples(tmp_path: Path) -> None:
-    paths = [f"data/coco/train2017/{number}.jpg" for number in range(7)]
-    coco, vg = missing(tmp_path, *paths, "data/vg/VG_100K/1.jpg")
-    assert (coco.kind, coco.source, coco.path, coco.count) == (Kind.MISSING_IMAGES, "coco", "data/coco/train2017", 7)
-    assert coco.examples == tuple(paths[:5])
-    assert (vg.source, vg.count, vg.cure) == ("vg", 1, "cvl fetch vg")
-
-
-def test_pictures_of_many_folders_below_one_are_one_problem(tmp_path: Path) -> None:
-    (problem,) = missing(tmp_path, *(f"data/lcs/images/{number:05}/a.jpg" for number in range(4)))
-    assert (problem.path, problem.count, problem.cure) == ("data/lcs/images", 4, "cvl fetch lcs")
-
-
-def test_pictures_one_folder_too_deep_are_cured_by_moving(tmp_path: Path) -> None:
-    put(tmp_path, "data/vg/VG_100K/VG_100K/1.jpg")
-    moved, fetched = missing(tmp_path, "data/vg/VG_100K/1.jpg", "data/vg/VG_100K/2.jpg")
-    assert (moved.count, fetched.count) == (1, 1)
-    assert moved.cure.startswith("find ")
-    assert fetched.cure == "cvl fetch vg"
-
-
-@pytest.mark.parametrize("suffix", [".gif", ".png"])
-def test_a_picture_that_waits_for_conversion_is_cured_by_it(tmp_path: Path, suffix: str) -> None:
-    put(tmp_path, f"{BOOKS}/0140X{suffix}")
-    (problem,) = missing(tmp_path, f"{BOOKS}/0140X.jpg")
-    assert problem.cure == "cvl convert ocrvqa"
-
-
-def test_a_missing_second_name_is_made_by_fetch(tmp_path: Path) -> None:
-    put(tmp_path, "data/web/images/B_c.jpg")
-    (problem,) = missing(tmp_path, "data/web/images/B-c.jpg")
-    assert (problem.source, problem.cure) == ("web", "cvl fetch web")
-
-
-def test_what_no_source_can_fetch_is_to_be_put_there(tmp_path: Path) -> None:
-    (problem,) = missing(tmp_path, "data/mine/images/1.jpg", "data/mine/images/cats/2.jpg")
-    assert (problem.source, problem.path, problem.count) == ("mine", "data/mine/images", 2)
-    assert problem.cure == f"put them into {tmp_path}/data/mine/images"
-    assert problem.examples == ("data/mine/images/1.jpg", "data/mine/images/cats/2.jpg")
-
-
-def test_the_image_root_of_an_instruction_file_claims_what_lies_below_it(tmp_path: Path) -> None:
-    own = Source(title="own", annotations=(Annotation(name="a", path="data/a.json", images="data/own"),))
-    catalog = Catalog({**CATALOG.sources, "own": own}, {}, {}, {})
-    (problem,) = missing_problems(Tree(tmp_path), catalog, frozenset({"data/own/x/1.jpg", "data/own/y/z/2.jpg"}))
-    assert (problem.source, problem.path, problem.count) == ("own", "data/own", 2)
-
-
-def test_what_no_source_knows_asks_for_a_manifest(tmp_path: Path) -> None:
-    (problem,) = missing(tmp_path, "data/elsewhere/1.jpg", "data/elsewhere/2.jpg")
-    assert (problem.source, problem.path, problem.count) == ("", "data/elsewhere", 2)
-    assert problem.cure.startswith(f"put them into {tmp_path}/data/elsewhere, or write a manifest")
-
-
-def test_what_is_no_jpeg_by_content_is_counted_by_kind(tmp_path: Path) -> None:
-    put(tmp_path, f"{BOOKS}/1.jpg", f"{BOOKS}/2.jpg", content=picture("gif"))
-    put(tmp_path, f"{BOOKS}/3.jpg", content=picture("png"))
-    put(tmp_path, f"{BOOKS}/4.jpg", content=picture("jpeg"))
-    put(tmp_path, f"{BOOKS}/5.jpg", content=b"<html>gone</html>")
-    paths = frozenset(f"{BOOKS}/{number}.jpg" for number in range(1, 6))
-    (problem,) = format_problems(Tree(tmp_path), CATALOG, paths)
-    assert (problem.kind, problem.source, problem.path, problem.count) == (Kind.NOT_JPEG, "ocrvqa", BOOKS, 4)
-    assert problem.detail == "2 × GIF, 1 × PNG, 1 × no picture under .jpg"
-    assert problem.cure == "cvl convert ocrvqa"
-
-
-def test_real_jpegs_are_no_problem(tmp_path: Path) -> None:
-    put(tmp_path, f"{BOOKS}/1.jpg", content=picture("jpeg"))
-    assert list(format_problems(Tree(tmp_path), CATALOG, frozenset({f"{BOOKS}/1.jpg"}))) == []
+    outcome = left(tmp_path, record(conversations=[{"from": "gpt", "value": "Ask me."}, *turns]), faults={})
+    assert (outcome.skips, outcome.by_source) == ({}, {})

@@ -1,8 +1,4 @@
-"""Work on every core: a picklable function over a list of shards.
-
-This interface is all that the callers know, so that a Slurm array or Ray can stand behind it later. What runs here must
-bear being stopped at any instant: write beside and rename, and let the next run find what is done.
-"""
+"""Processes of this machine."""
 
 from __future__ import annotations
 
@@ -17,63 +13,25 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
-from cvl.errors import CvlError, UsageError
+from cvl.errors import CvlError
+from cvl.parallel.shards import cores
 
 S = TypeVar("S")
 R = TypeVar("R")
-T = TypeVar("T")
 
 # Ctrl-C and `scancel` reach the whole process group. Only the parent answers: workers that answered too would make a
 # cancelled run look like one whose workers crashed.
 _PARENT_ONLY = (signal.SIGINT, signal.SIGTERM)
 
 
-def cores() -> int:
-    """How many cores this process may use, which on a shared machine can be fewer than it has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def shards_of(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """`items` in their order, cut into pieces of `size`; the last one may be shorter. Nothing becomes no piece."""
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def run_shards(
-    function: Callable[[S], R],
-    shards: Sequence[S],
-    *,
-    jobs: int | None = None,
-    on_result: Callable[[R], None] | None = None,
+def run_in_processes(
+    function: Callable[[S], R], shards: Sequence[S], jobs: int | None, on_result: Callable[[R], None]
 ) -> list[R]:
-    """The results of `function` for every shard, in the order of `shards`.
-
-    Args:
-        function: picklable, as are the shards and its results. Each call may be stopped at any instant.
-        shards: one call each.
-        jobs: how many processes; None is one a core. With one job, or one shard, this process does the work itself.
-        on_result: is told each result as it comes, in whatever order, in the calling thread.
-
-    Raises:
-        UsageError: `jobs` is below one.
-        CvlError: a worker process died, most often for want of memory.
-        Exception: what `function` or `on_result` raises, KeyboardInterrupt included, stops every worker at once and
-            comes out of here.
-
-    The workers never outlive this call, nor this process, even if it is killed.
-    """
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"{jobs} jobs: expected one or more", hint="leave --jobs out to use every core")
+    """`run_shards` with processes of this machine."""
     workers = min(jobs or cores(), len(shards))
-    listener = on_result or _ignore
     if workers <= 1:
-        return _run_here(function, shards, listener)
-    return _run_in_processes(function, shards, workers, listener)
-
-
-def _ignore(_result: object) -> None:
-    pass
+        return _run_here(function, shards, on_result)
+    return _run_with_workers(function, shards, workers, on_result)
 
 
 def _run_here(function: Callable[[S], R], shards: Sequence[S], on_result: Callable[[R], None]) -> list[R]:
@@ -84,7 +42,7 @@ def _run_here(function: Callable[[S], R], shards: Sequence[S], on_result: Callab
     return results
 
 
-def _run_in_processes(
+def _run_with_workers(
     function: Callable[[S], R], shards: Sequence[S], workers: int, on_result: Callable[[R], None]
 ) -> list[R]:
     # Not fork: a copy of a process whose threads hold locks can hang.

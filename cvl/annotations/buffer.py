@@ -1,0 +1,45 @@
+"""What an instruction file's bytes may be held in, and the places of records in them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvl.errors import AnnotationError
+
+Buffer: TypeAlias = bytes | bytearray | mmap.mmap
+Spans: TypeAlias = tuple[NDArray[np.uint64], NDArray[np.uint64]]
+"""Offsets and lengths in bytes of some records, in order."""
+
+
+@contextmanager
+def instruction_file(path: Path) -> Iterator[tuple[Buffer, os.stat_result]]:
+    """The bytes of a file, mapped and not read, and what the system says of it.
+
+    Raises:
+        AnnotationError: it cannot be opened.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        message = f"{path}: the instruction file cannot be opened: {error.strerror}"
+        raise AnnotationError(message, hint="fetch it: `cvl sources` lists what `cvl fetch` knows") from error
+    with file:
+        stat = os.fstat(file.fileno())
+        # An empty file cannot be mapped. The map is not closed by hand: an exception's traceback may still hold views.
+        yield (mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if stat.st_size else b""), stat
+
+
+def forget(buffer: Buffer, begin: int, end: int) -> None:
+    """Lets go of the pages that are done with: else a file of gigabytes would seem to fill the memory."""
+    if isinstance(buffer, mmap.mmap):
+        first, last = begin // mmap.PAGESIZE * mmap.PAGESIZE, end // mmap.PAGESIZE * mmap.PAGESIZE
+        if first < last:
+            buffer.madvise(mmap.MADV_DONTNEED, first, last - first)

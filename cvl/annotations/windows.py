@@ -1,0 +1,107 @@
+"""From the bytes of an instruction file to the columns of its index, a window at a time."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvl.annotations.batch import Batch, read_batch
+from cvl.annotations.buffer import Buffer, Spans, forget
+from cvl.annotations.cut import bracketed
+from cvl.annotations.grouped import Grouped, grouped
+from cvl.annotations.index import COLUMNS
+from cvl.annotations.records import UNREADABLE, Findings, Problem, decode, examine
+from cvl.annotations.scanner import AGAIN
+from cvl.annotations.words import words_in
+from cvl.errors import AnnotationError
+
+Columns: TypeAlias = dict[str, NDArray[Any]]
+_TURNS_MAX = np.iinfo(np.uint16).max
+
+
+def columns_of(buffer: Buffer, where: str, spans: Spans, number: int) -> tuple[Columns, Grouped]:
+    """The columns of the records at `spans`, and the pictures that they name by folder.
+
+    Args:
+        where: the file's name, for messages.
+        number: of the first of these records.
+
+    `image_start` holds the ends of the paths, counted from the first byte of this window's.
+
+    Raises:
+        AnnotationError: a record is no JSON, or no UTF-8.
+    """
+    starts, lengths = spans
+    begin, end = int(starts[0]), int(starts[-1] + lengths[-1])
+    _check_text(buffer, begin, end, where)
+    batch = read_batch(bracketed(buffer, begin, end))
+    # The commas between records are no part of them, so another number than was cut means another cut.
+    if batch is None or len(batch.images) != len(starts):
+        found = [_findings(buffer, where, number + row, *_span(spans, row)) for row in range(len(starts))]
+        images, columns = _one_by_one(found)
+    else:
+        images, columns = batch.images, _together(buffer, where, spans, number, batch)
+    forget(buffer, begin, end)
+    columns |= _images(images)
+    return columns | {"offset": starts, "length": lengths.astype(COLUMNS["length"])}, grouped(images)
+
+
+def _span(spans: Spans, row: int) -> tuple[int, int]:
+    return int(spans[0][row]), int(spans[1][row])
+
+
+def _together(buffer: Buffer, where: str, spans: Spans, number: int, batch: Batch) -> Columns:
+    problems = np.zeros(len(batch.images), COLUMNS["problems"])
+    for row in batch.irregular.tolist():
+        problems[row] = _findings(buffer, where, number + row, *_span(spans, row)).problems
+    return {"words": batch.words, "turns": np.minimum(batch.turns, _TURNS_MAX), "problems": problems}
+
+
+def _one_by_one(found: list[Findings]) -> tuple[list[str], Columns]:
+    columns: Columns = {
+        "words": words_in([findings.texts for findings in found]),
+        "turns": np.minimum([findings.turns for findings in found], _TURNS_MAX),
+        "problems": np.array([findings.problems for findings in found]),
+    }
+    return [findings.image for findings in found], columns
+
+
+def _images(images: list[str]) -> Columns:
+    encoded = [image.encode() for image in images]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return {
+        "image_start": np.cumsum(lengths + 1, dtype=np.uint64),  # the end of each is the start of the next
+        "images": np.frombuffer(b"\0".join([*encoded, b""]), dtype=np.uint8),
+    }
+
+
+def _check_text(buffer: Buffer, begin: int, end: int, where: str) -> None:
+    """Looks at all of the text: the decoder skips fields that the index does not need, but training reads them."""
+    try:
+        str(memoryview(buffer)[begin:end], "utf-8")
+    except UnicodeDecodeError as error:
+        at = begin + error.start
+        raise AnnotationError(f"{where}: byte {at}: not UTF-8: {error.reason}", hint=AGAIN) from error
+
+
+def _findings(buffer: Buffer, where: str, number: int, start: int, length: int) -> Findings:
+    raw = buffer[start : start + length]
+    try:
+        return examine(decode(raw))
+    except UNREADABLE as error:
+        if _is_lenient_json(raw):
+            return Findings("", [], 0, int(Problem.NOT_STRICT_JSON))
+        message = f"{where}: record {number}, {length} bytes at {start}, cannot be read: {error}"
+        raise AnnotationError(message, hint=AGAIN) from error
+
+
+def _is_lenient_json(raw: bytes | bytearray) -> bool:
+    """Whether Python's own reader takes these bytes: it lets NaN and lone surrogates pass, which are no damage."""
+    try:
+        json.loads(bytes(raw))
+    except (ValueError, RecursionError):
+        return False
+    return True
