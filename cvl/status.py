@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from cvl.annotations.place import last_report
 from cvl.download.lock import Lock
 from cvl.download.plan import Action, Step, plan
 from cvl.download.select import Request, select
@@ -99,8 +100,9 @@ def source_status(catalog: Catalog, root: Root, names: tuple[str, ...] = ()) -> 
 def status(catalog: Catalog, root: Root) -> Status:
     """Where the journey stands, and what to type next. Writes nothing and asks no network."""
     sources = source_status(catalog, root)
-    report = read_report(root.report)
-    at = datetime.fromtimestamp(root.report.stat().st_mtime, UTC) if report is not None else None
+    path = last_report(root)
+    report = read_report(path)
+    at = datetime.fromtimestamp(path.stat().st_mtime, UTC) if report is not None else None
     ready = dict(report.stages) if report is not None else {}
     stages = tuple(_stage(catalog, root, number, ready.get(number)) for number in STAGES)
     problems = len(report.problems) if report is not None else 0

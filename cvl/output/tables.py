@@ -11,7 +11,7 @@ from cvl.manifest import Catalog, File, Source
 from cvl.output.console import gigabytes, print_whole, stderr, stdout
 from cvl.output.grid import new_table
 from cvl.status import SourceStatus, Status
-from cvl.verify.report import Problem, Report
+from cvl.verify.report import AnnotationState, Decoded, Problem, Report, StagePlan
 
 _MARKS = {True: Text("yes", style="green"), False: Text("no", style="red"), None: Text("not asked", style="dim")}
 
@@ -116,16 +116,49 @@ def print_report(report: Report) -> None:
     console.print()
     console.print(files)
     console.print()
-    _print_problems(report.problems)
+    _print_findings(report.annotations)
+    _print_problems(report.problems, "bold red")
+    _print_problems(report.remarks, "bold yellow")
+    if report.decoded is not None:
+        console.print(_decoded(report.decoded))
+    plans = {plan.number: plan for plan in report.plans}
     for stage, ready in report.stages.items():
         console.print(Text.assemble(f"stage {stage}: ", ("ready", "green") if ready else ("not ready", "red")))
+        if stage in plans:
+            _print_plan(plans[stage])
     console.print(f"{report.images_missing:,} images missing, {len(report.problems)} problems")
 
 
-def _print_problems(problems: Iterable[Problem]) -> None:
+def _print_findings(annotations: Iterable[AnnotationState]) -> None:
+    """What is odd about records, what training does with them, and where to look."""
+    console = stdout()
+    for state in annotations:
+        for finding in state.findings:
+            fate = f"{finding.fate}: {finding.meaning}" if finding.meaning else f"{finding.fate}"
+            console.print(f"{state.name}: {finding.label}: {finding.count:,} records, {fate}")
+            for example in finding.examples:
+                console.print(Text(f"    record {example.record:,} ({example.id}): {example.words}", style="dim"))
+
+
+def _decoded(decoded: Decoded) -> str:
+    remembered = f", {decoded.remembered:,} of them by an earlier run" if decoded.remembered else ""
+    return f"{decoded.pictures:,} pictures decoded ({decoded.depth}){remembered}, {decoded.damaged:,} damaged"
+
+
+def _print_plan(plan: StagePlan) -> None:
+    """What a stage would leave out, and why it would not begin."""
+    console = stdout()
+    for blocker in plan.blockers:
+        console.print(Text(f"    {blocker}", style="red"))
+    for source, reasons in plan.skipped.items():
+        left = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        console.print(Text(f"    leaves out records of {source}: {left}", style="dim"))
+
+
+def _print_problems(problems: Iterable[Problem], style: str) -> None:
     console = stdout()
     for problem in problems:
-        console.print(Text.assemble((f"{problem.kind}", "bold red"), f" {problem.path}: {problem.detail}"))
+        console.print(Text.assemble((f"{problem.kind}", style), f" {problem.path}: {problem.detail}"))
         for example in problem.examples:
             console.print(Text(f"    {example}", style="dim"))
         print_whole(console, Text.assemble(("  cure: ", "cyan"), problem.cure))

@@ -273,7 +273,7 @@ def _look_at_data(catalog: Catalog, root: Root, job: Job, prepare: Callable[[], 
     if not len(mix):
         raise UsageError(f"stage {number} has no record to train on", hint=f"cvl verify-layout --stage {number}")
     if mix.unverified:
-        hint = f"make {root.notes} writable for `cvl verify-layout --stage {number}`, once"
+        hint = f"cvl verify-layout --stage {number}"
         raise UsageError(f"nobody could note which pictures of {', '.join(mix.unverified)} are missing", hint=hint)
     if share > bound:
         raise UsageError(

@@ -18,8 +18,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cvl.annotations import FATAL, AnnotationFile, Index, Problem, index_of
-from cvl.annotations.skiplist import SkipEntry, read_skiplist
+from cvl.annotations import FATAL, AnnotationFile, Index, Problem
+from cvl.annotations.place import Notes, notes_of
+from cvl.annotations.records import MENDED
+from cvl.annotations.skiplist import SkipEntry
 from cvl.errors import AnnotationError, UsageError
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.manifest import Annotation, Catalog
@@ -29,15 +31,6 @@ BadRecords = Literal["mend", "skip", "error"]
 """What becomes of records that are not as they should be. `mend`: where there is a stated way to read one it is kept
 and counted as a remark, the others are left out. `skip`: all are left out. `error`: the first file with any is refused.
 """
-
-MENDED = {
-    Problem.EMPTY_ANSWER: "the other answers are learnt",
-    Problem.IMAGE_WITHOUT_PLACEHOLDER: "the picture is not seen",
-    Problem.PLACEHOLDER_WITHOUT_IMAGE: "read as text",
-    Problem.FIRST_TURN_GPT: "it is dropped",
-    Problem.LAST_TURN_HUMAN: "nothing is learnt from it",
-    Problem.TEMPLATE_IN_TEXT: "its answers are learnt, where the published code gives the record up",
-}
 """The problems that are no reason to leave a record out, and how each is read."""
 
 _NAMED = 5
@@ -140,15 +133,16 @@ def read_mix(
         AnnotationError: an instruction file is absent or broken, or has bad records where these are to be errors.
         DiskError: an index cannot be written.
     """
-    skiplist = read_skiplist(root.skiplist)
+    notes = notes_of(root)
+    skiplist = notes.skips()
     parts, unverified = [], []
     if stage not in catalog.stages:
         raise UsageError(f"there is no stage {stage}", hint="stages are 1, 2 and 3")
     for annotation in catalog.stage_annotations(stage):
-        index = _index(catalog, root, annotation, progress)
+        index = _index(catalog, root, notes, annotation, progress)
         entry = skiplist.get(annotation.name)
         if entry is not None and not entry.speaks_of(index):
-            problem = f"{root.skiplist} speaks of another version of {index.source.path}"
+            problem = f"{notes.skiplist} speaks of another version of {index.source.path}"
             raise UsageError(problem, hint=f"run `cvl verify-layout --stage {stage}` again")
         if bad_records == "error":
             _refuse_bad(index)
@@ -159,10 +153,10 @@ def read_mix(
     return Mix(tuple(parts), tuple(unverified))
 
 
-def _index(catalog: Catalog, root: Root, annotation: Annotation, progress: Reporter) -> Index:
+def _index(catalog: Catalog, root: Root, notes: Notes, annotation: Annotation, progress: Reporter) -> Index:
     source = catalog.annotations[annotation.name][0]
     file = AnnotationFile(annotation.name, root.at(annotation.path), annotation.image_root)
-    return index_of(file, root.indexes, partial(_tell, progress, annotation.name, source))
+    return notes.index(file, partial(_tell, progress, annotation.name, source))
 
 
 def _tell(progress: Reporter, name: str, source: str, done: int, total: int | None) -> None:
