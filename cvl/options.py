@@ -116,8 +116,14 @@ Locked = Annotated[bool, typer.Option("--locked", help="Fetch only what ROOT/cvl
 Processes = Annotated[int | None, typer.Option("--jobs", min=1, help="Processes to use; default: one a core.")]
 
 Quarantine = Annotated[
-    Path | None, typer.Option("--quarantine", help="Move files that cannot be read there; nothing is deleted.")
+    Path | None,
+    typer.Option(
+        "--quarantine",
+        help="Move what cannot be read there, under its path in data/; nothing is deleted.",
+        metavar="DIR",
+    ),
 ]
+Thorough = Annotated[bool, typer.Option("--thorough", help="Decode the JPEGs too, strictly and to the last byte.")]
 Share = Annotated[
     str | None, typer.Option("--part", help="Only this share of the work, as in a Slurm array: 3/8.", metavar="I/N")
 ]

@@ -27,6 +27,7 @@ def convert(
     names: options.Converted,
     dry_run: options.LookOnly = False,
     quarantine: options.Quarantine = None,
+    thorough: options.Thorough = False,
     remove_originals: options.RemoveOriginals = False,
     jobs: options.Processes = None,
     part: options.Share = None,
@@ -44,8 +45,8 @@ def convert(
     from cvl.events import Event, EventKind
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
+    from cvl.output.converted import print_converted, print_removed
     from cvl.output.progress import reporter
-    from cvl.output.tables import print_converted, print_removed
     from cvl.parallel import WHOLE, Engine, Part
     from cvl.root import Root
 
@@ -53,8 +54,9 @@ def convert(
     share = Part.parse(part) if part is not None else WHOLE
     for name in names:
         folder = catalog.convertible(name)
-        originals = Root(root).originals / folder.removeprefix("data/")
-        conversion = Conversion(Root(root).at(folder), originals, part=share, quarantine=quarantine)
+        below = folder.removeprefix("data/")
+        aside = None if quarantine is None else quarantine / below
+        conversion = Conversion(Root(root).at(folder), Root(root).originals / below, aside, share, thorough)
         with reporter(as_json=False) as report, _held(Root(root), conversion, report, writes=not dry_run):
             done = convert_folder(
                 conversion,
@@ -63,7 +65,7 @@ def convert(
                 dry_run=dry_run,
                 on_progress=lambda i, n, name=name: report(Event(EventKind.PROGRESS, name, name, i, n, "files")),  # type: ignore[misc]
             )
-            removal = remove(conversion, jobs=jobs) if remove_originals and not dry_run else None
+            removal = remove(conversion, jobs=jobs, engine=Engine(engine)) if remove_originals and not dry_run else None
         print_json(done.as_json()) if as_json else print_converted(done, dry_run=dry_run)
         if removal is not None:
             print_json(removal) if as_json else print_removed(removal)

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from cvl.convert.jpeg import ConversionReport, Removal
 from cvl.manifest import Catalog, File, Source
-from cvl.output.console import gigabytes, print_whole, stderr, stdout
+from cvl.output.console import gigabytes, print_whole, stdout
 from cvl.output.grid import new_table
 from cvl.status import SourceStatus, Status
 from cvl.verify.report import AnnotationState, Decoded, Problem, Report, StagePlan
@@ -78,26 +77,6 @@ def _landing(file: File) -> str:
 
 def _stages(status: SourceStatus) -> str:
     return ",".join(map(str, status.stages)) or "-"
-
-
-def print_converted(report: ConversionReport, *, dry_run: bool) -> None:
-    """What a conversion did, and the files that it had to leave."""
-    verb = "would be converted" if dry_run else "converted"
-    kinds = ", ".join(f"{count:,} {kind.name}" for kind, count in report.by_kind.items())
-    stdout().print(
-        f"{report.scanned:,} files looked at: {report.already_jpeg:,} are JPEGs, {report.already_converted:,} were "
-        f"converted before, {len(report.converted):,} {verb}{f' ({kinds})' if kinds else ''}, "
-        f"{len(report.unreadable):,} cannot be read"
-    )
-    for left in (*report.unreadable, *report.shadowed):
-        stderr().print(Text.assemble((f"{left.name}: ", "red"), left.reason))
-
-
-def print_removed(removal: Removal) -> None:
-    """What became of the originals."""
-    stdout().print(f"{removal.files:,} originals removed, {gigabytes(removal.bytes)} freed, {len(removal.kept):,} kept")
-    for left in removal.kept:
-        stderr().print(Text.assemble((f"{left.name}: ", "yellow"), left.reason))
 
 
 def print_report(report: Report) -> None:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from cvl.errors import ImageError
-from cvl.images import HEAD_BYTES, ImageKind, decode, decode_reduced, read, sniff
+from cvl.images import HEAD_BYTES, ImageKind, decode_reduced, decode_strictly, read, sniff
 
 EMPTY = "empty-image"
 NO_PICTURE = "no-picture"
@@ -84,7 +84,7 @@ def _flaw(data: bytes, kind: ImageKind, depth: Depth) -> str:
     """What is wrong with a picture's bytes, empty if nothing is."""
     try:
         if depth is Depth.FULL:
-            decode(data)
+            decode_strictly(data)
         else:
             decode_reduced(data, _DRAFT_SIDE)
     except ImageError as error:
@@ -94,22 +94,6 @@ def _flaw(data: bytes, kind: ImageKind, depth: Depth) -> str:
     # What a picture holds before its last scan may have an end of its own: a thumbnail.
     if data.rfind(_END) < data.rfind(_SCAN) and _END not in data[data.rfind(_SCAN) :]:
         return "JPEG without its end marker: image file is truncated"
-    return _strictly(data) if depth is Depth.FULL else ""
-
-
-def _strictly(data: bytes) -> str:
-    """What libjpeg remarks on while it reads; it reads every bit, and makes few pixels of them."""
-    import simplejpeg  # noqa: PLC0415 - loads a library that only this depth needs
-
-    try:
-        colours = simplejpeg.decode_jpeg_header(data)[2]
-        wanted = "CMYK" if colours in ("CMYK", "YCCK") else "GRAY"
-        simplejpeg.decode_jpeg(
-            data, colorspace=wanted, fastdct=True, fastupsample=True, min_height=1, min_width=1, min_factor=8
-        )
-    except ValueError as error:
-        # What only this library cannot do is no fault of the picture's, which Pillow has decoded.
-        return "" if str(error).startswith("Unsupported") else f"damaged JPEG: {error}"
     return ""
 
 

@@ -11,7 +11,7 @@ import pytest
 from cvl.convert.jpeg import ConversionReport, Converted, Left, Removal
 from cvl.images import ImageKind
 from cvl.manifest import Catalog
-from cvl.output import tables
+from cvl.output import converted, tables
 from cvl.root import Root
 from cvl.status import SourceStatus, StageStatus, Status, source_status
 from cvl.verify.report import AnnotationState, FolderState, Kind, Problem, Report
@@ -86,16 +86,16 @@ def test_a_source_in_full_tells_of_its_gate_and_of_other_ways(
 def test_a_conversion_is_summed_up_and_what_it_left_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     made = (Converted("1.gif", "1.jpg", ImageKind.GIF, 10), Converted("2.jpg", "2.jpg", ImageKind.GIF, 10))
     report = ConversionReport(5, 1, 1, converted=made, unreadable=(Left("3.jpg", "empty file"),))
-    tables.print_converted(report, dry_run=False)
+    converted.print_converted(report, dry_run=False)
     out, err = capsys.readouterr()
     assert out == ("5 files looked at: 1 are JPEGs, 1 were converted before, 2 converted (2 GIF), 1 cannot be read\n")
     assert err == "3.jpg: empty file\n"
-    tables.print_converted(report, dry_run=True)
+    converted.print_converted(report, dry_run=True)
     assert "2 would be converted (2 GIF)" in capsys.readouterr().out
 
 
 def test_removed_originals_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
-    tables.print_removed(Removal(2, 3000, (Left("a/1.jpg", "1.jpg is cut short"),)))
+    converted.print_removed(Removal(2, 3000, (Left("a/1.jpg", "1.jpg is cut short"),)))
     assert capsys.readouterr() == ("2 originals removed, 3.0 kB freed, 1 kept\n", "a/1.jpg: 1.jpg is cut short\n")
 
 
