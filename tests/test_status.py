@@ -11,6 +11,8 @@ import pytest
 from support import traces
 
 from cvl.demo.miniature import World
+from cvl.download.journal import Version
+from cvl.download.part import Part
 from cvl.errors import UsageError
 from cvl.manifest import Annotation, Catalog, Source
 from cvl.root import Root
@@ -74,8 +76,11 @@ def test_an_unknown_source_is_refused_with_the_nearest_name(catalog: Catalog, tr
 
 def test_an_unfinished_transfer_counts_with_the_bytes_that_came(catalog: Catalog, tree: Root, world: World) -> None:
     size = world.file("http://images.cocodataset.org/zips/train2017.zip").size
-    tree.downloads.mkdir(parents=True)
-    (tree.downloads / "coco-train2017.zip.part").write_bytes(bytes(1000))
+    part = Part(tree.downloads / "coco-train2017.zip.part")
+    part.begin(Version("http://images.cocodataset.org/zips/train2017.zip", '"tag"', size))
+    part.write(bytes(1000), 0)
+    part.note(0, 1000)
+    part.close()
     (coco,) = source_status(catalog, tree, ("coco",))
     assert (coco.here, coco.bytes, coco.bytes_here) == (0, size, 1000)
 

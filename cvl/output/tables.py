@@ -12,6 +12,7 @@ from cvl.output.grid import new_table
 from cvl.status import SourceStatus, Status
 from cvl.verify.report import AnnotationState, Decoded, Problem, Report, StagePlan
 
+_NO_CURE = "nothing to do"
 _MARKS = {True: Text("yes", style="green"), False: Text("no", style="red"), None: Text("not asked", style="dim")}
 
 
@@ -140,7 +141,9 @@ def _print_problems(problems: Iterable[Problem], style: str) -> None:
         console.print(Text.assemble((f"{problem.kind}", style), f" {problem.path}: {problem.detail}"))
         for example in problem.examples:
             console.print(Text(f"    {example}", style="dim"))
-        print_whole(console, Text.assemble(("  cure: ", "cyan"), problem.cure))
+        # Of what needs no cure nothing is told that looks like a command.
+        if not problem.cure.startswith(_NO_CURE):
+            print_whole(console, Text.assemble(("  cure: ", "cyan"), problem.cure))
 
 
 def print_status(status: Status) -> None:

@@ -32,15 +32,15 @@ def cut(picture: Path) -> None:
     picture.write_bytes(picture.read_bytes()[:-300])
 
 
-def empty(picture: Path) -> None:
-    picture.write_bytes(b"")
+def stub(picture: Path) -> None:
+    picture.write_bytes(picture.read_bytes()[:30])
 
 
 def page(picture: Path) -> None:
     picture.write_bytes(b"<!DOCTYPE html><html><body>Not Found</body></html>")
 
 
-KINDS: dict[str, Callable[[Path], None]] = {"cut": cut, "empty": empty, "page": page}
+KINDS: dict[str, Callable[[Path], None]] = {"cut": cut, "stub": stub, "page": page}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_exactly_the_records_whose_pictures_cannot_be_read_are_noted_once(
     assert {line["path"] for line in lines} == {str(holes.picture(number)) for number in DAMAGED}
     reasons = {line["record"]: line["reason"] for line in lines}
     assert "truncated" in reasons[3].lower()
-    assert "empty" in reasons[104]
+    assert "Truncated" in reasons[104]
     assert "not a picture" in reasons[199]
     provenance = json.loads((done.folder / "provenance.json").read_text())
     assert provenance["damaged"] == len(DAMAGED)

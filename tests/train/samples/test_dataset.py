@@ -127,11 +127,17 @@ def test_a_picture_that_cannot_be_read_is_damage_and_no_exception(own: OwnData, 
     assert isinstance(dataset[0], Sample)
 
 
-@pytest.mark.parametrize("name", ["1.png\0", "x" * 5000, "1.png/../1.png", "absent/1.png"])
+@pytest.mark.parametrize("name", ["x" * 5000, "1.png/../1.png", "absent/1.png"])
 def test_a_path_that_no_file_can_have_is_damage_and_no_exception(own: OwnData, name: str) -> None:
     own.draw("1.png")
     own.add("a", [record(name, *GOOD)])
     assert isinstance(dataset_of(own)[0], Damaged)
+
+
+def test_a_path_with_a_zero_byte_is_no_path_and_its_record_is_left_out(own: OwnData) -> None:
+    own.draw("1.png")
+    own.add("a", [record("1.png\0", *GOOD), SPOKEN])
+    assert len(dataset_of(own)) == 1
 
 
 def test_a_path_that_begins_with_a_slash_stays_in_the_folder(own: OwnData, tmp_path: Path) -> None:
