@@ -12,7 +12,9 @@ from cvl import options
 from cvl.errors import EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
+    from cvl.download.fetch import Options, Prepared
     from cvl.manifest import Catalog
+    from cvl.root import Root
 
 
 def sources(
@@ -69,13 +71,10 @@ def fetch(
 
     cvl fetch all --skip-gated
     """
-    from cvl.download.fetch import Options, execute, prepare
+    from cvl.download.fetch import Options, prepare
     from cvl.download.policy import Policy
     from cvl.download.select import Request
     from cvl.manifest import load_catalog
-    from cvl.output.console import print_json
-    from cvl.output.fetched import plain_result, print_fetched, print_plan, print_skipped
-    from cvl.output.progress import reporter
     from cvl.root import Root
 
     catalog, tree = load_catalog(manifests), Root(root)
@@ -99,9 +98,25 @@ def fetch(
     )
     prepared = prepare(catalog, tree, request, how)
     if dry_run:
-        print_skipped(prepared.skipped)
-        print_json(prepared.plan) if as_json else print_plan(prepared.plan)
-        return
+        _show(prepared, as_json=as_json)
+    else:
+        _carry_out(prepared, catalog, tree, how, as_json=as_json)
+
+
+def _show(prepared: Prepared, *, as_json: bool) -> None:
+    from cvl.output.console import print_json
+    from cvl.output.fetched import print_plan, print_skipped
+
+    print_skipped(prepared.skipped)
+    print_json(prepared.plan) if as_json else print_plan(prepared.plan)
+
+
+def _carry_out(prepared: Prepared, catalog: Catalog, tree: Root, how: Options, *, as_json: bool) -> None:
+    from cvl.download.fetch import execute
+    from cvl.output.console import print_json
+    from cvl.output.fetched import plain_result, print_fetched
+    from cvl.output.progress import reporter
+
     with reporter(as_json=as_json, plan=prepared.plan) as report:
         result = execute(prepared, catalog, tree, how, report=report)
     print_json(plain_result(result)) if as_json else print_fetched(result)
