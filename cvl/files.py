@@ -158,5 +158,8 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in _NO_ROOM:
             hint = "free some room and run the same command again: it goes on where it stood"
             raise DiskError(f"no room left on the disk of {where}", hint=hint) from error
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            hint = "allow more with `ulimit -n 4096`, or ask for fewer with --connections"
+            raise DiskError(f"cannot open {where}: this process may open no more files", hint=hint) from error
         hint = f"check its permissions with `ls -ld {path}`, or choose another --root"
         raise DiskError(f"cannot use {where}: {error.strerror or error}", hint=hint) from error

@@ -96,7 +96,8 @@ def _was_to_go(root: Root, step: Step) -> bool:
     if step.remote.unpack is None or not (root.archives / step.remote.name).is_file():
         return False
     receipt = read_receipt(root, step.remote.name)
-    return receipt is not None and not receipt.keeps_archive
+    # Without a receipt it was still being unpacked, into a folder that is full by now.
+    return receipt is None or not receipt.keeps_archive
 
 
 def adopt(root: Root, steps: Iterable[Step]) -> None:
