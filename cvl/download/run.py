@@ -99,7 +99,7 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         check_disk(plan_)
         with disk_errors(session.root.path):
             adopt(session.root, plan_.steps)
-            for archive in saved_archives(session.root, plan_.steps):
+            for archive in _to_remove(plan_, session):
                 archive.unlink()
         _sweep(plan_, session)
         outcomes = _with_fresh_links(_carry_out(plan_.work, catalog, session), catalog, session)
@@ -109,10 +109,15 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         return Result(tuple(outcomes), kept, made, errors, time.monotonic() - began)
 
 
+def _to_remove(plan_: Plan, session: Session) -> list[Path]:
+    """Archives that a kill saved, unless archives are to be kept."""
+    return [] if session.keep_archives else saved_archives(session.root, plan_.steps)
+
+
 def _can_tidy(plan_: Plan, session: Session) -> bool:
     """Whether there are receipts to write or archives to remove, and a tree that takes it; neither must be."""
     due = any(step.found.adopted and step.remote.path is not None for step in plan_.steps)
-    return (due or bool(saved_archives(session.root, plan_.steps))) and os.access(session.root.data, os.W_OK)
+    return (due or bool(_to_remove(plan_, session))) and os.access(session.root.data, os.W_OK)
 
 
 def _plan_again(plan_: Plan, catalog: Catalog, session: Session) -> Plan:
