@@ -34,7 +34,8 @@ def replace_cure(tree: Tree, source: str, listed: Path | None, paths: tuple[str,
         listed: a file with all of `paths`, relative to the root, a zero byte after each; None if they are to be named.
     """
     if listed is not None:
-        away = f"(cd {shlex.quote(str(tree.root))} && xargs -0 rm -f -- < {shlex.quote(str(listed))})"
+        # The list is opened outside of the tree: it may be named relative to where the cure is typed.
+        away = f"(cd {shlex.quote(str(tree.root))} && xargs -0 rm -f --) < {shlex.quote(str(listed))}"
     else:
         away = f"rm -f -- {shlex.join(str(tree.root / path) for path in paths)}"
     return f"{away} && cvl fetch {source}" if fetchable else f"{away}, and put whole ones there"

@@ -45,7 +45,8 @@ class Lists:
 def empty_problems(tree: Tree, catalog: Catalog, paths: Iterable[str], lists: Lists) -> Iterator[Problem]:
     """Pictures that are named and have no byte."""
     for source, found in _by_source(catalog, paths).items():
-        detail = f"{len(found):,} pictures are named and have no byte"
+        one = "it is named and has no byte"
+        detail = one if len(found) == 1 else f"{len(found):,} pictures are named and have no byte"
         cure = _cure(tree, catalog, Kind.EMPTY_IMAGES, found, lists)
         folder, examples = found[0].rpartition("/")[0], tuple(found[:_EXAMPLES])
         yield Problem(Kind.EMPTY_IMAGES, source, folder, len(found), detail, cure, examples)

@@ -105,6 +105,18 @@ def test_an_empty_picture_that_is_named(complete: Root, catalog: Catalog) -> Non
     assert not picture.exists()
 
 
+def test_the_cure_holds_where_the_tree_is_named_relative_to_here(
+    complete: Root, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = named(complete, "coco/")
+    picture.write_bytes(b"")
+    monkeypatch.chdir(complete.path.parent)
+    problem = only(verify(catalog, Root(Path(complete.path.name))))
+    assert problem.detail == "it is named and has no byte"
+    subprocess.run(["bash", "-c", problem.cure.removesuffix(" && cvl fetch coco")], check=True)
+    assert not picture.exists()
+
+
 def test_an_empty_file_that_nobody_names_is_a_remark(complete: Root, catalog: Catalog) -> None:
     complete.at("data/vg/VG_100K_2/0.jpg").write_bytes(b"")
     report = verify(catalog, complete)
