@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 # File systems take names of 255 bytes: a name beside the longest of them keeps so many bytes of it.
 _KEPT_OF_NAME = 180
 
+# Machines that share a folder give the same numbers to their processes, containers even to their first threads.
+_TOKEN = secrets.token_hex(4)
+
 
 def beside(path: Path) -> Path:
     """A name in the same folder that no other process or thread uses, for a file that will take `path`'s place."""
     name = os.fsencode(path.name)[:_KEPT_OF_NAME].decode(errors="ignore")
-    return path.with_name(f".cvl-{name}-{os.getpid()}-{threading.get_ident()}.tmp")
+    return path.with_name(f".cvl-{name}-{_TOKEN}-{os.getpid()}-{threading.get_ident()}.tmp")
 
 
 def is_temporary(name: str) -> bool:

@@ -127,6 +127,7 @@ Thorough = Annotated[bool, typer.Option("--thorough", help="Decode the JPEGs too
 Share = Annotated[
     str | None, typer.Option("--part", help="Only this share of the work, as in a Slurm array: 3/8.", metavar="I/N")
 ]
+Unpacker = Annotated[Engines, typer.Option("--engine", help="Who unpacks: this machine, or a Ray cluster.")]
 EngineChoice = Annotated[Engines, typer.Option("--engine", help="Processes of this machine, or a Ray cluster.")]
 
 # Of `cvl verify-layout`.

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,11 +18,12 @@ import pytest
 import cvl
 from cvl.errors import Cancelled, DiskError
 from cvl.events import Event
-from cvl.exclusive import exclusive, shared
+from cvl.exclusive import briefly, exclusive, shared
 from cvl.root import Root
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from cvl import exclusive
 from cvl.root import Root
@@ -79,6 +81,46 @@ def test_parts_neither_wait_for_each_other_nor_shut_each_other_out(tree: Root) -
         assert (line(one), line(two)) == ("held", "held")
 
 
+def test_only_a_part_that_is_the_first_may_clear_away(tree: Root) -> None:
+    alone: list[str] = []
+
+    def clear_away() -> None:
+        alone.append("first")
+        with pytest.raises(_StopWaitingError), shared(tree, check_cancelled=stop_waiting):
+            raise AssertionError("another part began meanwhile")
+
+    with (
+        shared(tree, alone=clear_away),
+        shared(tree, check_cancelled=stop_waiting, alone=lambda: alone.append("second")),
+    ):
+        assert alone == ["first"]
+
+
+def test_what_clearing_away_raises_frees_the_tree(tree: Root) -> None:
+    with pytest.raises(_StopWaitingError), shared(tree, alone=stop_waiting):
+        raise AssertionError("held")
+    with exclusive(tree, check_cancelled=stop_waiting):
+        pass
+
+
+def test_a_file_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """A thousand times one more, by four threads that each open it anew."""
+    path, held = tmp_path / "notes" / "held", tmp_path / "count"
+    held.write_text("0")
+
+    def count() -> None:
+        for _ in range(250):
+            with briefly(path):
+                held.write_text(str(int(held.read_text()) + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held.read_text() == "1000"
+
+
 def test_a_whole_run_begins_when_the_last_part_has_ended(tree: Root) -> None:
     with process(shared, tree) as one, process(shared, tree) as two:
         assert (line(one), line(two)) == ("held", "held")
@@ -133,6 +175,8 @@ def test_a_file_system_without_locks_is_worked_on_with_a_word(
     monkeypatch.setattr(fcntl, "flock", refuse)
     with exclusive(tree, told.append):
         pass
+    with shared(tree, alone=stop_waiting), briefly(tree.notes / "file"):
+        """Nobody can know whether others are at work, so nothing is cleared away."""
     assert [event.text for event in told] == [
         f"the file system of {tree.path} has no locks: see to it that no other cvl works on it"
     ]

@@ -58,7 +58,10 @@ class Row:
 
 
 def hold(scenario: Scenario, rounds: int, folder: Path, tell: Callable[[str], None]) -> list[Row]:
-    """Let all contenders run `rounds` times, each first in turn, and see to it that each brought the right bytes."""
+    """Let all contenders run `rounds` times, each first in turn, and see to it that each brought the right bytes.
+
+    What they bring stays in `folder` where it is many small files, see `_run`; who holds the contest removes it.
+    """
     results = [Results(contender, trouble=contender.absent) for contender in scenario.contenders]
     for number in range(rounds):
         # Nobody always finds the machine as the same other one left it.
@@ -68,8 +71,6 @@ def hold(scenario: Scenario, rounds: int, folder: Path, tell: Callable[[str], No
                 _run(each, scenario, folder / f"turn-{number}-{results.index(each)}")
                 spent = each.trouble or f"{each.costs[-1].seconds:.2f} s"
                 tell(f"round {number + 1}/{rounds}: {each.contender.name}: {spent}")
-    for turn in folder.glob("turn-*"):
-        shutil.rmtree(turn)
     return [row_of(each, results[0], scenario) for each in results]
 
 

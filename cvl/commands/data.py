@@ -61,6 +61,8 @@ def fetch(
     connections: options.ConnectionCount = 16,
     limit_rate: options.LimitRate = None,
     timeout: options.Timeout = 30.0,
+    part: options.Share = None,
+    engine: options.Unpacker = options.Engines.LOCAL,
     root: options.Root = options.DEFAULT_ROOT,
     manifests: options.Manifests = None,
     as_json: options.Json = False,
@@ -75,6 +77,7 @@ def fetch(
     from cvl.download.policy import Policy
     from cvl.download.select import Request
     from cvl.manifest import load_catalog
+    from cvl.parallel import WHOLE, Engine, Part
     from cvl.root import Root
 
     catalog, tree = load_catalog(manifests), Root(root)
@@ -95,6 +98,8 @@ def fetch(
         connections=connections,
         limit_rate=_rate(limit_rate),
         timeout=timeout,
+        part=Part.parse(part) if part is not None else WHOLE,
+        engine=Engine(engine),
     )
     prepared = prepare(catalog, tree, request, how)
     if dry_run:

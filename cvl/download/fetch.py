@@ -20,6 +20,7 @@ from cvl.download.wire import TIMEOUT, open_wire
 from cvl.errors import GateError, UsageError
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.manifest import Catalog
+from cvl.parallel import WHOLE, Engine, Part
 from cvl.root import Root
 
 _TURN = 1 << 20
@@ -44,6 +45,8 @@ class Options:
         limit_rate: bytes a second over all, None for as many as come.
         timeout: seconds without a byte after which a connection is given up.
         locked: fetch only what the lock names, and exactly that; the lock is not written.
+        part: the share of the files that is fetched, each with all that is in it.
+        engine: who unpacks.
     """
 
     jobs: int = 4
@@ -59,6 +62,8 @@ class Options:
     limit_rate: int | None = None
     timeout: float = TIMEOUT
     locked: bool = False
+    part: Part = WHOLE
+    engine: Engine = Engine.LOCAL
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ def prepare(catalog: Catalog, root: Root, request: Request, options: Options) ->
     """
     lock = _lock(root, options)
     wanted = select(catalog, request)
-    wanted = replace(wanted, remotes=tuple(lock.pin(remote) for remote in wanted.remotes))
+    mine = (remote for remote in wanted.remotes if options.part.takes(remote.name))
+    wanted = replace(wanted, remotes=tuple(map(lock.pin, mine)))
     found = survey(root, catalog, wanted, options.downloads, retry_failed=options.retry_failed)
     links, skipped = _gates(catalog, root, wanted, found, options)
     remotes = tuple(r for r in wanted.remotes if r.source not in skipped or not _needs_link(r, found))
@@ -131,6 +137,8 @@ def execute(
             connections=Connections(_affordable(options), catalog.polite_connections),
             limit_rate=options.limit_rate,
             timeout=options.timeout,
+            part=options.part,
+            engine=options.engine,
         )
         return run(prepared.plan, catalog, session)
 
@@ -139,7 +147,7 @@ def _lock(root: Root, options: Options) -> Lock:
     if options.locked and options.accept_digest:
         hint = "leave one of them out"
         raise UsageError("--locked takes no other bytes than the lock's, --accept-digest does", hint=hint)
-    return Lock(root.lock, frozen=options.locked)
+    return Lock(root.lock, root.notes / "cvl.lock.guard", frozen=options.locked)
 
 
 def _check_locked(plan_: Plan, lock: Lock) -> None:

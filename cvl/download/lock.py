@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 
 from cvl.download.select import Remote
 from cvl.errors import UsageError
+from cvl.exclusive import briefly
 from cvl.files import write_atomically
 
 VERSION = 1
@@ -54,11 +56,19 @@ class _Document(msgspec.Struct):
 
 
 class Lock:
-    """The lock file of one tree, kept in memory and written whole after each change. Safe to use from threads."""
+    """The lock file of one tree, kept in memory and written whole after each change. Safe to use from threads.
 
-    def __init__(self, path: Path, *, frozen: bool = False) -> None:
+    Args:
+        path: of the lock file.
+        guard: a file that processes hold while they change the lock file: several fetch a part each. None if nobody
+            else does.
+        frozen: hold to it, and do not write it.
+    """
+
+    def __init__(self, path: Path, guard: Path | None = None, *, frozen: bool = False) -> None:
         self.path = path
         self.frozen = frozen
+        self._guard = guard
         self._mutex = threading.Lock()
         self._files = _read(path)
 
@@ -84,7 +94,7 @@ class Lock:
         """Keep what was seen of several files, and write the file once, if there is anything new."""
         if self.frozen:
             return
-        with self._mutex:
+        with self._mutex, briefly(self._guard) if self._guard is not None else nullcontext():
             # What another process recorded since we read the file stays.
             self._files = _read(self.path)
             new = {name: seen for name, seen in files.items() if not _same(self._files.get(name), seen)}

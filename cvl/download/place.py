@@ -13,10 +13,10 @@ from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.survey import recipe, single_file_receipt, targets
 from cvl.download.transfer import Arrived
-from cvl.download.unpack import unpack
+from cvl.download.unpack import unpack_with
 from cvl.errors import ArchiveError, CvlError, DiskError
 from cvl.events import Event, EventKind
-from cvl.files import publish, settle, take
+from cvl.files import publish, take
 from cvl.manifest import Link
 from cvl.root import Root
 
@@ -69,11 +69,10 @@ def _unpack(step: Step, archive: Path, arrived: Arrived, session: Session) -> No
     progress = session.progress(EventKind.UNPACK, remote.name, remote.source)
     # Where a receipt says that everything stood once only what is lost is written, and what may be converted stays.
     keep = remote.converts or step.found.lost > 0
-    unpacked = unpack(archive, remote.unpack, folder, progress, keep_existing=keep)
+    # The archive goes next: what came out of it is on the disk when this returns.
+    unpacked = unpack_with(session.engine, archive, remote.unpack, folder, progress, keep_existing=keep)
     if unpacked.doubt:
         session.report(Event(EventKind.NOTE, remote.name, remote.source, text=unpacked.doubt))
-    # The archive goes next: what came out of it must be on the disk by then.
-    settle(session.root.data)
     receipt = Receipt(
         url=arrived.seen.url,
         size=arrived.seen.size,
@@ -149,9 +148,14 @@ def _place_link(root: Root, link: Link) -> bool:
         raise DiskError(f"{link.path} should stand for one file, but {len(found)} match {link.target}")
     path = root.at(link.path)
     if path.is_symlink():
-        path.unlink()
+        path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(found[0] if Path(link.target).is_absolute() else _relative(found[0], path.parent))
+    try:
+        path.symlink_to(found[0] if Path(link.target).is_absolute() else _relative(found[0], path.parent))
+    except FileExistsError:
+        if path.is_symlink():
+            return False  # another part was quicker
+        raise
     return True
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from cvl.download.expand import Expanded, expand
@@ -21,9 +23,10 @@ from cvl.download.survey import lands_in, matches, survey
 from cvl.download.transfer import Arrived, transfer
 from cvl.errors import Cancelled, CvlError, DiskError, ExpiredError
 from cvl.events import Event, EventKind
-from cvl.exclusive import exclusive
+from cvl.exclusive import exclusive, shared
 from cvl.files import disk_errors, sweep
 from cvl.manifest import Catalog
+from cvl.parallel import ready
 
 _LISTEN = 0.1
 """Seconds after which a signal is heard at the latest."""
@@ -93,7 +96,7 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
         return Result(kept=len(plan_.steps))
     check_disk(plan_)
     began = time.monotonic()
-    with exclusive(session.root, session.report, session.check_cancelled):
+    with _held(plan_, session), ready(session.engine):
         # Another process may have worked on the tree since the plan was made.
         plan_ = _plan_again(plan_, catalog, session)
         check_disk(plan_)
@@ -101,12 +104,24 @@ def run(plan_: Plan, catalog: Catalog, session: Session) -> Result:
             adopt(session.root, plan_.steps)
             for archive in _to_remove(plan_, session):
                 archive.unlink()
-        _sweep(plan_, session)
         outcomes = _with_fresh_links(_carry_out(plan_.work, catalog, session), catalog, session)
         with disk_errors(session.root.path):
             made, errors = place_links(session.root, plan_.links)
         kept = len(plan_.steps) - len(plan_.work)
         return Result(tuple(outcomes), kept, made, errors, time.monotonic() - began)
+
+
+@contextmanager
+def _held(plan_: Plan, session: Session) -> Iterator[None]:
+    """The tree, held alone or, for a part, together with the other parts; swept, unless others are at work on it."""
+    root, report, sweep_all = session.root, session.report, partial(_sweep, plan_, session)
+    if session.part.whole:
+        with exclusive(root, report, session.check_cancelled):
+            sweep_all()
+            yield
+    else:
+        with shared(root, report, session.check_cancelled, alone=sweep_all):
+            yield
 
 
 def _to_remove(plan_: Plan, session: Session) -> list[Path]:

@@ -17,6 +17,7 @@ from cvl.download.throttle import Throttle
 from cvl.download.wire import TIMEOUT, Wire
 from cvl.errors import Cancelled
 from cvl.events import Event, EventKind, Reporter, TransferProgress, silent
+from cvl.parallel import WHOLE, Engine, Part
 from cvl.root import Root
 
 # Often enough for a live view, rarely enough to cost nothing.
@@ -45,6 +46,8 @@ class Session:
         speeds: what hosts gave so far.
         limit_rate: bytes a second over all, None for as many as come.
         timeout: seconds without a byte after which a connection is given up.
+        part: the share of the files that this run fetches, while others fetch theirs.
+        engine: who unpacks.
     """
 
     root: Root
@@ -64,6 +67,8 @@ class Session:
     speeds: Speeds = field(default_factory=Speeds)
     limit_rate: int | None = None
     timeout: float = TIMEOUT
+    part: Part = WHOLE
+    engine: Engine = Engine.LOCAL
 
     @cached_property
     def throttle(self) -> Throttle:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -25,10 +27,12 @@ from cvl.download.archives.writer import Writer
 from cvl.download.archives.zips import unpack_zip
 from cvl.errors import ArchiveError
 from cvl.events import Progress
+from cvl.files import settle
+from cvl.parallel import Engine, run_shards
 
 _LOOK_EVERY = 0.1
 
-__all__ = ["Unpacked", "destination", "included", "unpack"]
+__all__ = ["Unpacked", "destination", "included", "unpack", "unpack_with"]
 
 
 def unpack(archive: Path, spec: Recipe, folder: Path, progress: Progress, *, keep_existing: bool = False) -> Unpacked:
@@ -53,6 +57,43 @@ def unpack(archive: Path, spec: Recipe, folder: Path, progress: Progress, *, kee
         raise ArchiveError(f"{archive.name}: {error}") from error
     finally:
         os.close(file)
+
+
+@dataclass(frozen=True)
+class _Job:
+    archive: Path
+    spec: Recipe
+    folder: Path
+    keep_existing: bool
+
+
+def unpack_with(
+    engine: Engine, archive: Path, spec: Recipe, folder: Path, progress: Progress, *, keep_existing: bool = False
+) -> Unpacked:
+    """`unpack` where the engine says: here, or on whatever machine of a cluster has a core to spare.
+
+    When it returns, everything is on the disk. From elsewhere it is not heard how far the work is.
+
+    Raises what `unpack` raises, and `run_shards`.
+    """
+    if engine is Engine.LOCAL:
+        unpacked = unpack(archive, spec, folder, progress, keep_existing=keep_existing)
+        settle(folder)
+        return unpacked
+    # A worker may be somewhere else.
+    job = _Job(archive.absolute(), spec, folder.absolute(), keep_existing)
+    return run_shards(_unpack_there, [job], engine=engine, look=partial(progress, 0, spec.members))[0]
+
+
+def _unpack_there(job: _Job) -> Unpacked:
+    unpacked = unpack(job.archive, job.spec, job.folder, _tell_nobody, keep_existing=job.keep_existing)
+    # The machine that wrote it has to: another one knows nothing of what waits here to be written.
+    settle(job.folder)
+    return unpacked
+
+
+def _tell_nobody(_done: int, _total: int | None) -> None:
+    pass
 
 
 def _is_zip(file: int) -> bool:

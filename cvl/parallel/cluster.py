@@ -14,8 +14,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from queue import SimpleQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -35,14 +35,21 @@ _PLACE = re.compile(r"(ray://)?\[?(?P<host>[^/]+?)\]?:(?P<port>[0-9]+)")
 _PATIENCE = 10.0
 
 
+_LOOK_EVERY = 0.1
+
+
 def run_on_cluster(
-    function: Callable[[S], R], shards: Sequence[S], jobs: int | None, on_result: Callable[[R], None]
+    function: Callable[[S], R],
+    shards: Sequence[S],
+    jobs: int | None,
+    on_result: Callable[[R], None],
+    look: Callable[[], None],
 ) -> list[R]:
     """`run_shards` with the tasks of a Ray cluster."""
     ray = _load_ray()
-    with _connected(ray):
+    with connected():
         try:
-            return _run(_Tasks(ray, function, jobs), shards, on_result)
+            return _run(_Tasks(ray, function, jobs), shards, on_result, look)
         except ray.exceptions.RayTaskError as error:
             hint = "every machine of the cluster needs this version of cvl, and the tree under the same path"
             raise CvlError(f"a worker of the Ray cluster cannot do its work: {_lines(error)[-1]}", hint=hint) from error
@@ -64,8 +71,14 @@ def _load_ray() -> ModuleType:
 
 
 @contextmanager
-def _connected(ray: ModuleType) -> Iterator[None]:
-    """With the cluster that this process is connected to, or else the one that Ray finds by its usual rules."""
+def connected() -> Iterator[None]:
+    """With the cluster that this process is connected to, or else the one that Ray finds by its usual rules.
+
+    Raises:
+        UsageError: Ray is not installed.
+        CvlError: there is no such cluster.
+    """
+    ray = _load_ray()
     if ray.is_initialized():
         yield
         return
@@ -126,9 +139,13 @@ class _Tasks:
         self._at_work[future] = (index, task)
         future.add_done_callback(self._ended.put)
 
-    def next(self) -> tuple[int, Any]:
-        """Wait for one to end, and give its result. Raises what it raised."""
-        future = self._ended.get()
+    def next(self, look: Callable[[], None]) -> tuple[int, Any]:
+        """Wait for one to end, looking on meanwhile, and give its result. Raises what it or `look` raised."""
+        while True:
+            look()
+            with suppress(Empty):
+                future = self._ended.get(timeout=_LOOK_EVERY)
+                break
         index, _ = self._at_work.pop(future)
         done, value = future.result()
         if not done:
@@ -149,14 +166,14 @@ def _outcome(function: Callable[[S], R], shard: S) -> tuple[bool, R | Exception]
         return False, error
 
 
-def _run(tasks: _Tasks, shards: Sequence[S], on_result: Callable[[R], None]) -> list[R]:
+def _run(tasks: _Tasks, shards: Sequence[S], on_result: Callable[[R], None], look: Callable[[], None]) -> list[R]:
     waiting = deque(enumerate(shards))
     results: dict[int, R] = {}
     try:
         while len(results) < len(shards):
             for _ in range(min(tasks.room(), len(waiting))):
                 tasks.begin(*waiting.popleft())
-            index, result = tasks.next()
+            index, result = tasks.next(look)
             results[index] = result
             on_result(result)
     finally:

@@ -7,6 +7,7 @@ done.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ def run_shards(
     *,
     jobs: int | None = None,
     on_result: Callable[[R], None] | None = None,
+    look: Callable[[], None] | None = None,
     engine: Engine = Engine.LOCAL,
 ) -> list[R]:
     """The results of `function` for every shard, in the order of `shards`.
@@ -42,13 +44,15 @@ def run_shards(
         jobs: how many at once; None is one a core, of this machine or of the cluster. Here, with one job or one shard,
             this process does the work itself.
         on_result: is told each result as it comes, in whatever order, in the calling thread.
+        look: is called ten times a second, in the calling thread, while a cluster is at work: there it is the only way
+            to call the work off for who is not the main thread, which alone hears signals.
         engine: who does the work.
 
     Raises:
         UsageError: `jobs` is below one; or Ray is asked for and not installed.
         CvlError: a worker process died, most often for want of memory; or the cluster cannot be reached.
-        Exception: what `function` or `on_result` raises, KeyboardInterrupt included, stops every worker at once and
-            comes out of here.
+        Exception: what `function`, `on_result` or `look` raises, KeyboardInterrupt included, stops every worker at once
+            and comes out of here.
 
     The workers never outlive this call, nor this process, even if it is killed.
     """
@@ -60,11 +64,29 @@ def run_shards(
     if engine is Engine.RAY:
         from cvl.parallel.cluster import run_on_cluster  # noqa: PLC0415 - Ray takes a second to load
 
-        return run_on_cluster(function, shards, jobs, listener)
+        return run_on_cluster(function, shards, jobs, listener, look or _look_on)
     from cvl.parallel.local import run_in_processes  # noqa: PLC0415 - `cvl --help` names the engines, no more
 
     return run_in_processes(function, shards, jobs, listener)
 
 
+def ready(engine: Engine) -> AbstractContextManager[None]:
+    """With the engine at hand for all that is run within, by any thread: a cluster is connected to once, not each time.
+
+    Raises:
+        UsageError: Ray is asked for and not installed.
+        CvlError: the cluster cannot be reached.
+    """
+    if engine is not Engine.RAY:
+        return nullcontext()
+    from cvl.parallel.cluster import connected  # noqa: PLC0415 - Ray takes a second to load
+
+    return connected()
+
+
 def _ignore(_result: object) -> None:
+    pass
+
+
+def _look_on() -> None:
     pass

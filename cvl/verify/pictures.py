@@ -86,7 +86,7 @@ def look_at_headers(root: Path, paths: Sequence[bytes], work: Work, progress: Pr
         progress(done, len(paths))
 
     shards = shards_of(paths, _HEADER_FILES)
-    run_shards(partial(_headers, root), shards, jobs=work.jobs, engine=work.engine, on_result=on_result)
+    run_shards(partial(_headers, root.absolute()), shards, jobs=work.jobs, engine=work.engine, on_result=on_result)
     return kinds
 
 
@@ -112,7 +112,8 @@ def look_into(root: Path, paths: Sequence[bytes], depth: Depth, folder: Path, wo
             looked.add(found.looked)
             progress(looked.pictures, len(mine))
 
-        function = partial(_look_into_shard, root, Verdicts(folder), depth)
+        # A worker may be somewhere else.
+        function = partial(_look_into_shard, root.absolute(), Verdicts(folder.absolute()), depth)
         run_shards(function, shards_of(mine, _SHARD_FILES), jobs=work.jobs, engine=work.engine, on_result=on_result)
     return looked
 
