@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _KEPT_OF_NAME = 180
 
 # Machines that share a folder give the same numbers to their processes, containers even to their first threads.
-_TOKEN = secrets.token_hex(4)
+_TOKEN = os.urandom(4).hex()
 
 
 def beside(path: Path) -> Path:
