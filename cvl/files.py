@@ -33,6 +33,11 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".cvl-") and name.endswith(".tmp")
 
 
+def stands_beside(temporary: str) -> str:
+    """The name beside which `beside` put this one; of a very long name, its beginning."""
+    return temporary.removeprefix(".cvl-").rsplit("-", 3)[0]
+
+
 def sweep(folder: Path, *, below: bool = True) -> None:
     """Remove what `beside` named and a killed process left, in a folder and below. Only for who holds the tree."""
     for parent, folders, names in os.walk(folder):

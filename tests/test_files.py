@@ -16,7 +16,19 @@ import pytest
 
 from cvl import files
 from cvl.errors import Cancelled, DiskError
-from cvl.files import beside, count_files, disk_errors, publish, reserve, settle, sweep, take, write_atomically
+from cvl.files import (
+    beside,
+    count_files,
+    disk_errors,
+    is_temporary,
+    publish,
+    reserve,
+    settle,
+    stands_beside,
+    sweep,
+    take,
+    write_atomically,
+)
 
 LONGEST_NAME = 255
 
@@ -26,6 +38,21 @@ def test_a_name_beside_lies_in_the_same_folder_and_is_hidden(tmp_path: Path) -> 
     assert name.parent == tmp_path
     assert name.name.startswith(".cvl-picture.jpg-")
     assert name.suffix == ".tmp"
+
+
+@pytest.mark.parametrize("name", ["picture.jpg", "a-b--c.jpg", "-.jpg"])
+def test_a_name_beside_tells_what_it_stands_beside(tmp_path: Path, name: str) -> None:
+    assert is_temporary(beside(tmp_path / name).name)
+    assert stands_beside(beside(tmp_path / name).name) == name
+
+
+def test_two_machines_that_share_a_folder_get_two_names(tmp_path: Path) -> None:
+    """Their processes may have the same numbers, and their threads too: as if this process had been loaded anew."""
+    program = "import sys, pathlib; from cvl.files import beside; print(beside(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", program, str(tmp_path / "picture.jpg")]
+    names = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    tokens = {name.rsplit("-", 3)[1] for name in names}
+    assert len(tokens) == 2
 
 
 def test_two_threads_get_two_names(tmp_path: Path) -> None:

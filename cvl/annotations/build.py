@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from cvl.annotations.buffer import Buffer, instruction_file
+from cvl.annotations.buffer import Buffer, forget, instruction_file
+from cvl.annotations.cut import bracketed
 from cvl.annotations.grouped import Grouped, merged
 from cvl.annotations.index import FORMAT, VERSION, AnnotationFile, Header, Index, open_index
 from cvl.annotations.pieces import pieces_of, read_columns, read_pieces
@@ -144,10 +145,12 @@ def _all_columns(
             number += len(columns["offset"])
             yield columns, group, piece.end
         begin = piece.following
-    for found_here in spans(buffer, str(path), begin=begin):
-        columns, group = columns_of(buffer, str(path), found_here, number)
+    for starts, lengths in spans(buffer, str(path), begin=begin):
+        first, end = int(starts[0]), int(starts[-1] + lengths[-1])
+        columns, group = columns_of(bracketed(buffer, first, end), str(path), (starts, lengths), number)
+        forget(buffer, first, end)
         number += len(columns["offset"])
-        yield columns, group, int(found_here[0][-1] + found_here[1][-1])
+        yield columns, group, end
 
 
 def _silent(_done: int, _total: int | None) -> None:

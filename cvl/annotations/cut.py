@@ -72,20 +72,25 @@ class Cutter:
         """Guesses the end of the last record that ends within `size` bytes from `begin`; None if there is none."""
         return self._find_last(buffer, begin, begin + size)
 
-    def spans(self, buffer: Buffer, begin: int, end: int) -> Spans | None:
-        """Offsets and lengths of the records from `begin` to `end`; None if they are not what was guessed."""
+    def spans(self, array: bytes, begin: int) -> Spans | None:
+        """Offsets and lengths of the records in `array`; None if they are not what was guessed.
+
+        Args:
+            array: of records, as `bracketed` gives them.
+            begin: where in the file the first one begins.
+        """
         try:
-            found = _PARSER.decode(bracketed(buffer, begin, end))
+            found = _PARSER.decode(array)
         except UNREADABLE:
             return None
         lengths = np.fromiter(map(len, found), np.int64, len(found))
-        ends = begin + np.cumsum(lengths + len(self.gap)) - len(self.gap)
-        if not ends.size or int(ends[-1]) != end or not self._gaps_at(buffer, ends[:-1]):
+        ends = np.cumsum(lengths + len(self.gap)) - len(self.gap)
+        if not ends.size or int(ends[-1]) != len(array) - 2 or not self._gaps_at(array, ends[:-1] + 1):
             return None
-        return (ends - lengths).astype(np.uint64), lengths.astype(np.uint64)
+        return (begin + ends - lengths).astype(np.uint64), lengths.astype(np.uint64)
 
-    def _gaps_at(self, buffer: Buffer, places: NDArray[np.int64]) -> bool:
-        view = np.frombuffer(buffer, dtype=np.uint8)
+    def _gaps_at(self, array: bytes, places: NDArray[np.int64]) -> bool:
+        view = np.frombuffer(array, dtype=np.uint8)
         return all(bool((view[places + step] == byte).all()) for step, byte in enumerate(self.gap))
 
     def _find(self, buffer: Buffer, begin: int) -> int | None:

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from cvl.annotations.buffer import Buffer, instruction_file
-from cvl.annotations.cut import Cutter
+from cvl.annotations.buffer import Buffer, forget, instruction_file
+from cvl.annotations.cut import Cutter, bracketed
 from cvl.annotations.grouped import Grouped
 from cvl.annotations.scanner import WINDOW, first_cutter
 from cvl.annotations.windows import Columns, columns_of
@@ -102,10 +102,12 @@ def read_columns(piece: Piece) -> list[tuple[Columns, Grouped]] | None:
     try:
         with instruction_file(piece.path) as (buffer, _):
             for begin, end in piece.cutter.windows(buffer, piece.begin, piece.end, WINDOW):
-                spans = piece.cutter.spans(buffer, begin, end)
+                array = bracketed(buffer, begin, end)
+                forget(buffer, begin, end)
+                spans = piece.cutter.spans(array, begin)
                 if spans is None:
                     return None
-                found.append(columns_of(buffer, where, spans, 0))
+                found.append(columns_of(array, where, spans, 0))
     except AnnotationError:
         return None
     return found

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvl.annotations.buffer import Buffer, Spans
-from cvl.annotations.cut import Cutter, learn
+from cvl.annotations.cut import Cutter, bracketed, learn
 from cvl.errors import AnnotationError
 
 _Bytes: TypeAlias = NDArray[np.uint8]
@@ -138,7 +138,7 @@ def _learn(buffer: Buffer, piece: _Window, position: int) -> Cutter | None:
 def _quick(cutter: Cutter, buffer: Buffer, view: _Bytes, position: int, size: int) -> Spans | None:
     begin = _first_solid(view, position)
     end = cutter.first(buffer, begin, size)
-    return cutter.spans(buffer, begin, end) if end is not None else None
+    return cutter.spans(bracketed(buffer, begin, end), begin) if end is not None else None
 
 
 def records(buffer: Buffer, where: str, *, count: int | None = None, whole: bool = True) -> Iterator[bytes]:

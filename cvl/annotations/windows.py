@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvl.annotations.batch import Batch, read_batch
-from cvl.annotations.buffer import Buffer, Spans, forget
-from cvl.annotations.cut import bracketed
+from cvl.annotations.buffer import Spans
 from cvl.annotations.grouped import Grouped, grouped
 from cvl.annotations.index import COLUMNS
 from cvl.annotations.records import UNREADABLE, Findings, Problem, decode, examine
@@ -22,10 +22,11 @@ Columns: TypeAlias = dict[str, NDArray[Any]]
 _TURNS_MAX = np.iinfo(np.uint16).max
 
 
-def columns_of(buffer: Buffer, where: str, spans: Spans, number: int) -> tuple[Columns, Grouped]:
+def columns_of(array: bytes, where: str, spans: Spans, number: int) -> tuple[Columns, Grouped]:
     """The columns of the records at `spans`, and the pictures that they name by folder.
 
     Args:
+        array: all of these records, as `bracketed` gives them.
         where: the file's name, for messages.
         number: of the first of these records.
 
@@ -35,28 +36,60 @@ def columns_of(buffer: Buffer, where: str, spans: Spans, number: int) -> tuple[C
         AnnotationError: a record is no JSON, or no UTF-8.
     """
     starts, lengths = spans
-    begin, end = int(starts[0]), int(starts[-1] + lengths[-1])
-    _check_text(buffer, begin, end, where)
-    batch = read_batch(bracketed(buffer, begin, end))
+    window = _Window(array, where, spans, number)
+    window.check_text()
+    batch = read_batch(array)
     # The commas between records are no part of them, so another number than was cut means another cut.
     if batch is None or len(batch.images) != len(starts):
-        found = [_findings(buffer, where, number + row, *_span(spans, row)) for row in range(len(starts))]
-        images, columns = _one_by_one(found)
+        images, columns = _one_by_one([window.findings(row) for row in range(len(starts))])
     else:
-        images, columns = batch.images, _together(buffer, where, spans, number, batch)
-    forget(buffer, begin, end)
+        images, columns = batch.images, _together(window, batch)
     columns |= _images(images)
     return columns | {"offset": starts, "length": lengths.astype(COLUMNS["length"])}, grouped(images)
 
 
-def _span(spans: Spans, row: int) -> tuple[int, int]:
-    return int(spans[0][row]), int(spans[1][row])
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """What `columns_of` was given."""
+
+    array: bytes
+    where: str
+    spans: Spans
+    number: int
+
+    def check_text(self) -> None:
+        """Looks at all of the text: the decoder skips fields that the index does not need, but training reads them."""
+        if self.array.isascii():
+            return
+        try:
+            self.array.decode()
+        except UnicodeDecodeError as error:
+            at = self._begin + error.start
+            raise AnnotationError(f"{self.where}: byte {at}: not UTF-8: {error.reason}", hint=AGAIN) from error
+
+    def findings(self, row: int) -> Findings:
+        """What is to be said of one record."""
+        start, length = int(self.spans[0][row]), int(self.spans[1][row])
+        first = start - self._begin
+        raw = self.array[first : first + length]
+        try:
+            return examine(decode(raw))
+        except UNREADABLE as error:
+            if _is_lenient_json(raw):
+                return Findings("", [], 0, int(Problem.NOT_STRICT_JSON))
+            message = f"{self.where}: record {self.number + row}, {length} bytes at {start}, cannot be read: {error}"
+            raise AnnotationError(message, hint=AGAIN) from error
+
+    @property
+    def _begin(self) -> int:
+        """Where in the file the array's first byte would stand, which is a bracket of ours."""
+        return int(self.spans[0][0]) - 1
 
 
-def _together(buffer: Buffer, where: str, spans: Spans, number: int, batch: Batch) -> Columns:
+def _together(window: _Window, batch: Batch) -> Columns:
     problems = np.zeros(len(batch.images), COLUMNS["problems"])
     for row in batch.irregular.tolist():
-        problems[row] = _findings(buffer, where, number + row, *_span(spans, row)).problems
+        problems[row] = window.findings(row).problems
     return {"words": batch.words, "turns": np.minimum(batch.turns, _TURNS_MAX), "problems": problems}
 
 
@@ -78,30 +111,10 @@ def _images(images: list[str]) -> Columns:
     }
 
 
-def _check_text(buffer: Buffer, begin: int, end: int, where: str) -> None:
-    """Looks at all of the text: the decoder skips fields that the index does not need, but training reads them."""
-    try:
-        str(memoryview(buffer)[begin:end], "utf-8")
-    except UnicodeDecodeError as error:
-        at = begin + error.start
-        raise AnnotationError(f"{where}: byte {at}: not UTF-8: {error.reason}", hint=AGAIN) from error
-
-
-def _findings(buffer: Buffer, where: str, number: int, start: int, length: int) -> Findings:
-    raw = buffer[start : start + length]
-    try:
-        return examine(decode(raw))
-    except UNREADABLE as error:
-        if _is_lenient_json(raw):
-            return Findings("", [], 0, int(Problem.NOT_STRICT_JSON))
-        message = f"{where}: record {number}, {length} bytes at {start}, cannot be read: {error}"
-        raise AnnotationError(message, hint=AGAIN) from error
-
-
-def _is_lenient_json(raw: bytes | bytearray) -> bool:
+def _is_lenient_json(raw: bytes) -> bool:
     """Whether Python's own reader takes these bytes: it lets NaN and lone surrogates pass, which are no damage."""
     try:
-        json.loads(bytes(raw))
+        json.loads(raw)
     except (ValueError, RecursionError):
         return False
     return True

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cvl.convert.report import Conversion
 from cvl.errors import UsageError
-from cvl.files import disk_errors, is_temporary
+from cvl.files import disk_errors, is_temporary, stands_beside
 from cvl.parallel import Part
 
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg"})
@@ -97,7 +97,7 @@ def _may_delete(parent: str, temporary: str, part: Part) -> bool:
     """Whether only this part can have begun to write a temporary file: others may be about to finish theirs."""
     if part.whole:
         return True
-    written = temporary.removeprefix(".cvl-").rsplit("-", 2)[0]
+    written = stands_beside(temporary)
     known = len(os.fsencode(written)) < _TOLD_IN_FULL
     return known and part.takes(split(jpeg_of_original(f"{parent}{written}"))[0])
 

@@ -212,7 +212,6 @@ def _list(folder: Path, *, sizes: bool) -> Listing:
             return _ABSENT
         raise
     names: list[bytes] = []
-    empty: list[bytes] = []
     others: list[os.DirEntry[bytes]] = []
     with entries:
         # By the thousand and in C as far as can be: there are a million of them.
@@ -221,9 +220,25 @@ def _list(folder: Path, *, sizes: bool) -> Listing:
             if len(files) < len(chunk):
                 others += (entry for entry in chunk if not _is_file(entry) and entry.name[0] != _DOT)
             names += map(_name, files)
-            if sizes:
-                empty += [entry.name for entry in files if not entry.stat(follow_symlinks=False).st_size]
-    return _with_others(_visible(names), _visible(empty) if sizes else None, others)
+    names = _visible(names)
+    return _with_others(names, _empty(folder, names) if sizes else None, others)
+
+
+def _empty(folder: Path, names: list[bytes]) -> list[bytes]:
+    """Those of a folder's files that have no byte."""
+    parent = os.open(folder, os.O_RDONLY)
+    try:
+        # By their names alone: the system then need not find its way to the folder for every one of them.
+        return [name for name in names if not _size(name, parent)]
+    finally:
+        os.close(parent)
+
+
+def _size(name: bytes, parent: int) -> int:
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 1  # it went meanwhile, and was there
 
 
 def _visible(names: list[bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cvl.annotations.cut import Cutter, learn
+from cvl.annotations.cut import Cutter, bracketed, learn
 from cvl.annotations.scanner import first_cutter, spans
 
 COUNT = 60
@@ -58,7 +58,7 @@ def test_pieces_hold_all_records_but_the_last_in_order(text: str) -> None:
     pieces = cutter.pieces(content, begin, len(content) // 7)
     assert len(pieces) > 3
     assert all(second[0] == first[1] + len(cutter.gap) for first, second in pairwise(pieces))
-    found = [cutter.spans(content, *piece) for piece in pieces]
+    found = [cutter.spans(bracketed(content, *piece), piece[0]) for piece in pieces]
     assert [raw for each in found if each for raw in said(content, *each)] == truth(content)[:-1]
 
 
@@ -70,7 +70,7 @@ def test_windows_of_a_piece_hold_all_of_it(text: str) -> None:
     windows = list(cutter.windows(content, *piece, len(content) // 9))
     assert len(windows) > 4
     assert (windows[0][0], windows[-1][1]) == piece
-    found = [cutter.spans(content, *window) for window in windows]
+    found = [cutter.spans(bracketed(content, *window), window[0]) for window in windows]
     assert [raw for each in found if each for raw in said(content, *each)] == truth(content)[:-1]
 
 
@@ -93,8 +93,8 @@ def test_another_gap_somewhere_is_no_proof() -> None:
     begin, cutter = cutter_of(content)
     (piece,) = cutter.pieces(content, begin, len(content))
     wider = content.replace(b'}, {"id": "3"', b'} , {"id": "3"')
-    assert cutter.spans(content, *piece) is not None
-    assert cutter.spans(wider, piece[0], piece[1] + 1) is None
+    assert cutter.spans(bracketed(content, *piece), piece[0]) is not None
+    assert cutter.spans(bracketed(wider, piece[0], piece[1] + 1), piece[0]) is None
 
 
 @pytest.mark.parametrize("shift", [-1, 1, 30])
@@ -102,8 +102,8 @@ def test_a_cut_at_another_place_is_no_proof(shift: int) -> None:
     content = json.dumps(records(6)).encode()
     begin, cutter = cutter_of(content)
     (piece,) = cutter.pieces(content, begin, len(content))
-    assert cutter.spans(content, piece[0], piece[1] + shift) is None
-    assert cutter.spans(content, piece[0] + shift, piece[1]) is None
+    assert cutter.spans(bracketed(content, piece[0], piece[1] + shift), piece[0]) is None
+    assert cutter.spans(bracketed(content, piece[0] + shift, piece[1]), piece[0] + shift) is None
 
 
 def test_a_mark_between_turns_is_taken_for_a_cut_and_found_out() -> None:
@@ -112,7 +112,7 @@ def test_a_mark_between_turns_is_taken_for_a_cut_and_found_out() -> None:
     content = json.dumps([{"id": f"{number}", "conversations": turns} for number in range(20)]).encode()
     begin, cutter = cutter_of(content)
     pieces = cutter.pieces(content, begin, 500)
-    assert None in [cutter.spans(content, *piece) for piece in pieces]
+    assert None in [cutter.spans(bracketed(content, *piece), piece[0]) for piece in pieces]
     assert [raw for each in spans(content, "x", window=500) for raw in said(content, *each)] == truth(content)
 
 
@@ -131,6 +131,7 @@ def test_a_gap_that_is_longer_than_any_program_writes_is_not_learnt() -> None:
 def test_spans_are_of_the_types_that_the_index_has() -> None:
     content = json.dumps(records(6)).encode()
     begin, cutter = cutter_of(content)
-    found = cutter.spans(content, *cutter.pieces(content, begin, len(content))[0])
+    piece = cutter.pieces(content, begin, len(content))[0]
+    found = cutter.spans(bracketed(content, *piece), piece[0])
     assert found is not None
     assert [each.dtype for each in found] == [np.uint64, np.uint64]
