@@ -114,7 +114,6 @@ def verify_layout(
     """
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
-    from cvl.output.page import check_target, write_page
     from cvl.output.progress import reporter
     from cvl.output.tables import print_report
     from cvl.parallel import WHOLE, Engine, Part
@@ -128,6 +127,8 @@ def verify_layout(
     work = Work(jobs, Engine(engine), Part.parse(part) if part is not None else WHOLE)
     checks = Checks(Depth[decode.name] if decode is not None else None, references_only, work)
     if page is not None:
+        from cvl.output.page import check_target
+
         check_target(page)
     if undo:
         _undo(tree, as_json=as_json)
@@ -139,6 +140,8 @@ def verify_layout(
         with reporter(as_json=False) as report:
             outcome = verify(catalog, tree, stage, report, checks=checks)
     if page is not None:
+        from cvl.output.page import write_page
+
         write_page(outcome, catalog, tree, page)
     print_json(outcome) if as_json else print_report(outcome)
     if outcome.problems:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from cvl.manifest import Catalog, File, Source
 from cvl.output.console import gigabytes, print_whole, stdout
 from cvl.output.grid import new_table
-from cvl.status import SourceStatus, Status
-from cvl.verify.report import AnnotationState, Decoded, Problem, Report, StagePlan
+
+if TYPE_CHECKING:
+    # What these are made by loads the HTTP clients, which a verification has no use for.
+    from cvl.status import SourceStatus, Status
+    from cvl.verify.report import AnnotationState, Decoded, Problem, Report, StagePlan
 
 _NO_CURE = "nothing to do"
 _MARKS = {True: Text("yes", style="green"), False: Text("no", style="red"), None: Text("not asked", style="dim")}

@@ -10,10 +10,14 @@ from functools import cached_property
 from itertools import filterfalse, islice
 from operator import attrgetter, methodcaller
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cvl.annotations.grouped import Grouped
 from cvl.files import disk_errors
 from cvl.parallel import run_shards
+
+if TYPE_CHECKING:
+    # Workers that list folders begin sooner without numpy.
+    from cvl.annotations.grouped import Grouped
 
 _LARGE = 1 << 20
 """Bytes of a folder's own entry on the disk, which grows with its names: some 25,000 of them."""
