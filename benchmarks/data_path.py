@@ -9,7 +9,7 @@ results are compared to the bit before anything is timed; with `--fast-decode` t
 The ratio is the median over the turns of (time of the published way / time of ours). Prints a line for each case, and
 then the same as one line of JSON.
 
-Our way keeps the memory that a picture needs for the next one (`cvl.train.samples.memory`). With `--keep-memory` the
+Our way keeps the memory that a picture needs for the next one (`cvl.memory`). With `--keep-memory` the
 published way is given that too, which shows how much of the difference it makes.
 """
 
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from published_way import PublishedWay
 
 from cvl.train.samples.conversation import prompt_of
-from cvl.train.samples.memory import keep_memory
+from cvl.memory import keep_memory
 from cvl.train.samples.pictures import Preprocessing, open_picture, pixel_values
 from cvl.train.samples.tokens import encode, load_tokenizer
 

@@ -15,6 +15,7 @@ from cvl.annotations.scanner import WINDOW, first_cutter
 from cvl.annotations.windows import Columns, columns_of
 from cvl.errors import AnnotationError
 from cvl.events import Progress
+from cvl.memory import keep_memory
 from cvl.parallel import cores, run_shards
 
 R = TypeVar("R")
@@ -89,6 +90,7 @@ def read_pieces(
 
 def _sized(function: Callable[[Piece], R | None], piece: Piece) -> tuple[int, R | None]:
     """The piece's size with what `function` makes of it, for the progress."""
+    keep_memory()
     return piece.end - piece.begin, function(piece)
 
 

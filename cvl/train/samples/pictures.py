@@ -34,7 +34,7 @@ from PIL import Image
 
 from cvl.errors import CheckpointError, ImageError
 from cvl.images import decode, decode_reduced
-from cvl.train.samples.memory import keep_memory
+from cvl.memory import keep_memory
 from cvl.train.samples.square import Colour, remember_size, resized_square
 
 SPARE = 4 / 3

@@ -11,7 +11,7 @@ import pytest
 _FAULTS = """
 import resource
 import numpy as np
-from cvl.train.samples.memory import keep_memory
+from cvl.memory import keep_memory
 if {keep}:
     keep_memory()
 def work():

@@ -1,4 +1,4 @@
-"""Keeping the memory that pictures need, from one picture to the next."""
+"""Keeping the memory that pictures and instruction files need, from one to the next."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MAPPED = 32 << 20
 
 @cache
 def keep_memory() -> None:
-    """Lets this process keep up to 128 MiB that it has freed, for the next picture, where the C library is glibc's.
+    """Lets this process keep up to 128 MiB that it has freed, for what comes next, where the C library is glibc's.
 
-    Left to itself glibc returns the megabytes of every picture to the system, which then has to find, map and zero
-    them again for the next one: up to half of the time that preparing a picture takes. With another C library this
+    Left to itself glibc may return the megabytes of every picture, and of every window of an instruction file, to the
+    system, which then has to find, map and zero them again for the next one: up to half of all the time. With another C library this
     does nothing, and a second time neither. Processes that are forked from this one inherit it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
