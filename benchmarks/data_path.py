@@ -35,8 +35,8 @@ from natural_pictures import draw
 from numpy.typing import NDArray
 from published_way import PublishedWay
 
-from cvl.train.samples.conversation import prompt_of
 from cvl.memory import keep_memory
+from cvl.train.samples.conversation import prompt_of
 from cvl.train.samples.pictures import Preprocessing, open_picture, pixel_values
 from cvl.train.samples.tokens import encode, load_tokenizer
 

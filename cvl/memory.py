@@ -17,8 +17,8 @@ def keep_memory() -> None:
     """Lets this process keep up to 128 MiB that it has freed, for what comes next, where the C library is glibc's.
 
     Left to itself glibc may return the megabytes of every picture, and of every window of an instruction file, to the
-    system, which then has to find, map and zero them again for the next one: up to half of all the time. With another C library this
-    does nothing, and a second time neither. Processes that are forked from this one inherit it.
+    system, which then has to find, map and zero them again for the next one: up to half of all the time. With another
+    C library this does nothing, and a second time neither. Processes that are forked from this one inherit it.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
