@@ -16,10 +16,9 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from cvl.annotations.records import GPT, HUMAN, PLACEHOLDER, SIGNAL, SPECIAL
-from cvl.annotations.words import Counts, Texts, sums_of
+from cvl.annotations.words import Counts, Flags, Texts, sums_of
 
 _OTHER = 2
 
@@ -82,35 +81,24 @@ def read_batch(array: bytes) -> Batch | None:
     return Batch(images, sizes, sums_of(words, sizes), np.flatnonzero(~regular))
 
 
-def _in_turn(speakers: Counts, sizes: Counts) -> NDArray[np.bool_]:
+def _in_turn(speakers: Counts, sizes: Counts) -> Flags:
     """Which records begin with a question and end with an answer, one after the other."""
     first = np.repeat(np.cumsum(sizes) - sizes, sizes)
     expected = (np.arange(speakers.size) - first) & 1
-    in_turn: NDArray[np.bool_] = (_of_each(speakers != expected, sizes) == 0) & (sizes % 2 == 0)
+    in_turn: Flags = (sums_of(speakers != expected, sizes) == 0) & (sizes % 2 == 0)
     return in_turn
 
 
-def _placed(images: Sequence[str], texts: Texts, sizes: Counts) -> NDArray[np.bool_]:
+def _placed(images: Sequence[str], texts: Texts, sizes: Counts) -> Flags:
     """Which records have the placeholder in one turn if they name a picture, and in none if not."""
     pictured = np.fromiter(map(bool, images), np.int64, len(images))
-    placed: NDArray[np.bool_] = _count(texts.holding(PLACEHOLDER.encode()), sizes) == pictured
+    placed: Flags = sums_of(texts.holding(PLACEHOLDER.encode()), sizes) == pictured
     return placed
 
 
-def _answered(texts: Texts, words: Counts, speakers: Counts, sizes: Counts) -> NDArray[np.bool_]:
+def _answered(texts: Texts, words: Counts, speakers: Counts, sizes: Counts) -> Flags:
     """Which records have no empty answer, and nothing in a text that looks like a part of the template."""
-    empty = _of_each((words == 0) & (speakers != 0), sizes)
-    odd = _count(texts.holding(*(special.encode() for special in SPECIAL)), sizes)
-    odd += _count(texts.holding(SIGNAL.encode()), sizes)
-    answered: NDArray[np.bool_] = (empty == 0) & (odd == 0)
+    empty = (words == 0) & (speakers != 0)
+    odd = texts.holding(*(mark.encode() for mark in (*SPECIAL, SIGNAL)))
+    answered: Flags = sums_of(empty | odd, sizes) == 0
     return answered
-
-
-def _of_each(wrong: NDArray[np.bool_], sizes: Counts) -> Counts:
-    return sums_of(wrong.astype(np.int64), sizes)
-
-
-def _count(holding: Counts, sizes: Counts) -> Counts:
-    """How many of the texts of each record are among these."""
-    owners = np.searchsorted(np.cumsum(sizes), holding, side="right")
-    return np.bincount(owners, minlength=sizes.size)

@@ -8,7 +8,7 @@ word begins. Texts with white space beyond ASCII, of which there are few, are sp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Counts: TypeAlias = NDArray[np.int64]
 Positions: TypeAlias = NDArray[np.int64]
+Flags: TypeAlias = NDArray[np.bool_]
 _Bytes: TypeAlias = NDArray[np.uint8]
 
 _SPACE, _LINE_FEED = 32, 10
@@ -43,61 +44,72 @@ class Texts:
         values: the texts.
         codes: of all of them, as UTF-8.
         bounds: where each text begins in `codes`, and behind the last, where it would.
+        is_ascii: whether all of them are.
     """
 
     values: Sequence[str]
     codes: _Bytes
     bounds: Positions
+    is_ascii: bool
+    _places: dict[int, Positions] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: Sequence[str]) -> Texts:
         """These texts. Raises UnicodeEncodeError for half of a surrogate pair."""
         encoded = list(map(str.encode, values))
-        codes = np.frombuffer(b"\n".join([b"", *encoded, _PADDING]), dtype=np.uint8)
+        joined = b"\n".join([b"", *encoded, _PADDING])
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        return cls(values, codes, np.append(0, np.cumsum(lengths + 1)))
+        bounds = np.append(0, np.cumsum(lengths + 1))
+        return cls(values, np.frombuffer(joined, dtype=np.uint8), bounds, joined.isascii())
 
     def words(self) -> Counts:
         """How many words each text has."""
         blank = self._blanks()
         counts = _counts_between(blank[:-1] & ~blank[1:], self.bounds)
-        for position in self._with_wide_blanks().tolist():
-            counts[position] = len(self.values[position].split())
+        if not self.is_ascii:
+            for number in np.flatnonzero(self._with_wide_blanks()).tolist():
+                counts[number] = len(self.values[number].split())
         return counts
 
-    def holding(self, *marks: bytes) -> Positions:
-        """The numbers of the texts that hold one of these marks, in order, each once; all marks begin alike."""
-        candidates = self._beginning_with(marks[0][0])
-        return self._numbers(np.concatenate([self._confirmed(candidates, mark) for mark in marks]))
+    def holding(self, *marks: bytes) -> Flags:
+        """Whether each text holds one of these marks."""
+        return self._at(np.concatenate([self._places_of(mark) for mark in marks]))
 
-    def _beginning_with(self, first: int) -> Positions:
-        return np.flatnonzero(self.codes[: -len(_PADDING)] == first)
-
-    def _confirmed(self, places: Positions, mark: bytes) -> Positions:
+    def _places_of(self, mark: bytes) -> Positions:
+        places = self._beginning_with(mark[0])
         for step, byte in enumerate(mark[1:], 1):
             places = places[self.codes[places + step] == byte]
         return places
 
-    def _numbers(self, places: Positions) -> Positions:
-        return np.unique(np.searchsorted(self.bounds, places, side="right") - 1)
+    def _beginning_with(self, first: int) -> Positions:
+        if first not in self._places:
+            self._places[first] = np.flatnonzero(self.codes[: -len(_PADDING)] == first)
+        return self._places[first]
 
-    def _blanks(self) -> NDArray[np.bool_]:
+    def _at(self, places: Positions) -> Flags:
+        """Whether one of these places lies in each text."""
+        flags = np.zeros(len(self.values), np.bool_)
+        flags[np.searchsorted(self.bounds, places, side="right") - 1] = True
+        return flags
+
+    def _blanks(self) -> Flags:
         """Whether each byte is what `str.isspace` names in ASCII: the space, 9 to 13 and 28 to 31."""
         codes = self.codes
-        low: NDArray[np.bool_] = codes <= _SPACE
+        low: Flags = codes <= _SPACE
         usual = np.count_nonzero(codes == _SPACE) + np.count_nonzero(codes == _LINE_FEED)
         if np.count_nonzero(low) == usual:
             return low
         # What is below wraps to a high number.
-        blank: NDArray[np.bool_] = (codes == _SPACE) | (codes - np.uint8(9) <= 4) | (codes - np.uint8(28) <= 3)
+        blank: Flags = (codes == _SPACE) | (codes - np.uint8(9) <= 4) | (codes - np.uint8(28) <= 3)
         return blank
 
-    def _with_wide_blanks(self) -> Positions:
+    def _with_wide_blanks(self) -> Flags:
+        """Whether each text has white space beyond ASCII."""
         leads = np.flatnonzero(self.codes >= 128)
         leads = leads[_WIDE_LEADS[self.codes[leads]]]
         pair = self.codes[leads].astype(np.int64) << 8 | self.codes[leads + 1]
         triple = pair << 8 | self.codes[leads + 2]
-        return self._numbers(leads[np.isin(pair, _WIDE_BLANKS[0]) | np.isin(triple, _WIDE_BLANKS[1])])
+        return self._at(leads[np.isin(pair, _WIDE_BLANKS[0]) | np.isin(triple, _WIDE_BLANKS[1])])
 
 
 def words_in(groups: Sequence[Sequence[str]]) -> Counts:
@@ -106,14 +118,14 @@ def words_in(groups: Sequence[Sequence[str]]) -> Counts:
     return sums_of(counts, np.fromiter(map(len, groups), np.int64, len(groups)))
 
 
-def sums_of(values: Counts, sizes: Counts) -> Counts:
-    """The sums over groups of values that follow one another, of so many each."""
+def sums_of(values: Counts | Flags, sizes: Counts) -> Counts:
+    """The sums over groups of values that follow one another, of so many each; of flags, how many are set."""
     totals = np.append(0, np.cumsum(values))
     sums: Counts = np.diff(totals[np.append(0, np.cumsum(sizes))])
     return sums
 
 
-def _counts_between(marks: NDArray[np.bool_], bounds: Positions) -> Counts:
+def _counts_between(marks: Flags, bounds: Positions) -> Counts:
     """How many marks there are from each bound to the next.
 
     The marks are packed into words of 64 bits, of which the processor counts the bits that are set.
