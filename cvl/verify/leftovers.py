@@ -61,8 +61,7 @@ def unused_empty_files(tree: Tree, catalog: Catalog, named: frozenset[bytes]) ->
 
 def _archives(tree: Tree) -> Iterator[str]:
     for folder, listing in tree.listings.items():
-        for suffix in ARCHIVES:
-            yield from (f"{folder}/{name}" for name in listing.ending(suffix))
+        yield from (f"{folder}/{name}" for name in listing.ending(*ARCHIVES))
 
 
 def _source_of(catalog: Catalog, path: str) -> str:

@@ -58,8 +58,13 @@ class Listing:
         """How many files there are, of one suffix if one is given."""
         return self.text.count(os.fsencode(suffix or "") + b"\0")
 
-    def ending(self, suffix: str) -> list[str]:
-        """The names of files that end so, in no order; found without looking at the others."""
+    def ending(self, *suffixes: str) -> list[str]:
+        """The names of files that end with one of these, in no order; found without looking at the others."""
+        if self.count(".jpg") == self.count(None) and ".jpg" not in suffixes:
+            return []  # as in nearly every folder: two looks in place of one for each
+        return [name for suffix in suffixes for name in self._ending(suffix)]
+
+    def _ending(self, suffix: str) -> list[str]:
         ending, found, at = os.fsencode(suffix) + b"\0", [], -1
         while (at := self.text.find(ending, at + 1)) >= 0:
             begin = self.text.rfind(b"\0", 0, at) + 1
@@ -230,19 +235,19 @@ def _list(folder: Path, *, sizes: bool) -> Listing:
 
 def _empty(folder: Path, names: list[bytes]) -> list[bytes]:
     """Those of a folder's files that have no byte."""
-    parent = os.open(folder, os.O_RDONLY)
+    stat, parent = os.stat, os.open(folder, os.O_RDONLY)
+    empty: list[bytes] = []
     try:
         # By their names alone: the system then need not find its way to the folder for every one of them.
-        return [name for name in names if not _size(name, parent)]
+        for name in names:
+            try:
+                if not stat(name, dir_fd=parent, follow_symlinks=False).st_size:
+                    empty.append(name)
+            except FileNotFoundError:
+                continue  # it went meanwhile
     finally:
         os.close(parent)
-
-
-def _size(name: bytes, parent: int) -> int:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False).st_size
-    except FileNotFoundError:
-        return 1  # it went meanwhile, and was there
+    return empty
 
 
 def _visible(names: list[bytes]) -> list[bytes]:
