@@ -136,14 +136,13 @@ class Summary:
 def _all_columns(
     path: Path, buffer: Buffer, report: Progress, jobs: int | None
 ) -> Iterator[tuple[Columns, Grouped, int]]:
-    """The columns of all windows in order, with the offset in the file that each reaches to."""
+    """The columns of all pieces and windows in order, with the offset in the file that each reaches to."""
     pieces = pieces_of(path, buffer)
     number, begin = 0, None
     found = read_pieces(read_columns, pieces, report, len(buffer), jobs)
-    for piece, windows in zip(pieces, found or (), strict=False):
-        for columns, group in windows:
-            number += len(columns["offset"])
-            yield columns, group, piece.end
+    for piece, (columns, group) in zip(pieces, found or (), strict=False):
+        number += len(columns["offset"])
+        yield columns, group, piece.end
         begin = piece.following
     for starts, lengths in spans(buffer, str(path), begin=begin):
         first, end = int(starts[0]), int(starts[-1] + lengths[-1])

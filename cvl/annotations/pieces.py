@@ -12,7 +12,7 @@ from cvl.annotations.buffer import Buffer, forget, instruction_file
 from cvl.annotations.cut import Cutter, bracketed
 from cvl.annotations.grouped import Grouped
 from cvl.annotations.scanner import WINDOW, first_cutter
-from cvl.annotations.windows import Columns, columns_of
+from cvl.annotations.windows import Columns, columns_of, joined
 from cvl.errors import AnnotationError
 from cvl.events import Progress
 from cvl.memory import keep_memory
@@ -94,8 +94,8 @@ def _sized(function: Callable[[Piece], R | None], piece: Piece) -> tuple[int, R 
     return piece.end - piece.begin, function(piece)
 
 
-def read_columns(piece: Piece) -> list[tuple[Columns, Grouped]] | None:
-    """The columns of the index for the records of a piece, window by window; None if it was badly cut or is damaged.
+def read_columns(piece: Piece) -> tuple[Columns, Grouped] | None:
+    """The columns of the index for the records of a piece; None if it was badly cut or is damaged.
 
     Of a damaged file nothing is said here, for only who reads it from its start knows where in it a record stands.
     """
@@ -112,4 +112,4 @@ def read_columns(piece: Piece) -> list[tuple[Columns, Grouped]] | None:
                 found.append(columns_of(array, where, spans, 0))
     except AnnotationError:
         return None
-    return found
+    return joined(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from cvl.annotations.batch import Batch, read_batch
 from cvl.annotations.buffer import Spans
-from cvl.annotations.grouped import Grouped, grouped
+from cvl.annotations.grouped import Grouped, grouped, merged
 from cvl.annotations.index import COLUMNS
 from cvl.annotations.records import UNREADABLE, Findings, Problem, decode, examine
 from cvl.annotations.scanner import AGAIN
@@ -44,8 +45,19 @@ def columns_of(array: bytes, where: str, spans: Spans, number: int) -> tuple[Col
         images, columns = _one_by_one([window.findings(row) for row in range(len(starts))])
     else:
         images, columns = batch.images, _together(window, batch)
-    columns |= _images(images)
-    return columns | {"offset": starts, "length": lengths.astype(COLUMNS["length"])}, grouped(images)
+    columns |= _images(images) | {"offset": starts, "length": lengths}
+    return {name: values.astype(COLUMNS[name], copy=False) for name, values in columns.items()}, grouped(images)
+
+
+def joined(windows: Sequence[tuple[Columns, Grouped]]) -> tuple[Columns, Grouped]:
+    """The columns of windows that follow one another, as those of one."""
+    ends = np.cumsum([columns["images"].size for columns, _ in windows], dtype=np.uint64)
+    shifted = [
+        columns | {"image_start": columns["image_start"] + end - np.uint64(columns["images"].size)}
+        for (columns, _), end in zip(windows, ends, strict=True)
+    ]
+    together = {name: np.concatenate([columns[name] for columns in shifted]) for name in shifted[0]}
+    return together, merged(group for _, group in windows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +118,7 @@ def _images(images: list[str]) -> Columns:
     encoded = [image.encode() for image in images]
     lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
     return {
-        "image_start": np.cumsum(lengths + 1, dtype=np.uint64),  # the end of each is the start of the next
+        "image_start": np.cumsum(lengths + 1),  # the end of each is the start of the next
         "images": np.frombuffer(b"\0".join([*encoded, b""]), dtype=np.uint8),
     }
 

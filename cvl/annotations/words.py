@@ -20,7 +20,7 @@ Flags: TypeAlias = NDArray[np.bool_]
 _Bytes: TypeAlias = NDArray[np.uint8]
 
 _SPACE, _LINE_FEED = 32, 10
-_PADDING = b"\n" * 16
+_PADDING = "\n" * 16
 
 
 def _wide_blanks() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -56,11 +56,14 @@ class Texts:
     @classmethod
     def of(cls, values: Sequence[str]) -> Texts:
         """These texts. Raises UnicodeEncodeError for half of a surrogate pair."""
-        encoded = list(map(str.encode, values))
-        joined = b"\n".join([b"", *encoded, _PADDING])
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        bounds = np.append(0, np.cumsum(lengths + 1))
-        return cls(values, np.frombuffer(joined, dtype=np.uint8), bounds, joined.isascii())
+        is_ascii = all(map(str.isascii, values))
+        if is_ascii:
+            joined, sizes = "\n".join(["", *values, _PADDING]).encode(), map(len, values)
+        else:
+            encoded = list(map(str.encode, values))
+            joined, sizes = b"\n".join([b"", *encoded, _PADDING.encode()]), map(len, encoded)
+        bounds = np.append(0, np.cumsum(np.fromiter(sizes, np.int64, len(values)) + 1))
+        return cls(values, np.frombuffer(joined, dtype=np.uint8), bounds, is_ascii)
 
     def words(self) -> Counts:
         """How many words each text has."""

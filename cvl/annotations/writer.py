@@ -60,7 +60,7 @@ class ColumnWriter:
         """
         with disk_errors(self._place):
             for name, values in window.items():
-                self._files[name].write(values.astype(COLUMNS[name]).tobytes())
+                self._files[name].write(np.ascontiguousarray(values, COLUMNS[name]).data)
                 self._items[name] += values.size
 
     def finish(self) -> dict[str, Column]:
