@@ -79,8 +79,8 @@ def read_names(source: AnnotationFile, progress: Progress, jobs: int | None = No
         found: list[tuple[bytes, int, Grouped]] = []
         begin = None
         pieces = pieces_of(source.path, buffer)
-        for piece, windows in zip(pieces, read_pieces(_piece, pieces, progress, len(buffer), jobs) or (), strict=False):
-            found += windows
+        for piece, names in zip(pieces, read_pieces(_piece, pieces, progress, len(buffer), jobs) or (), strict=False):
+            found.append(names)
             begin = piece.following
         for starts, lengths in spans(buffer, where, begin=begin):
             first, last = int(starts[0]), int(starts[-1] + lengths[-1])
@@ -91,13 +91,15 @@ def read_names(source: AnnotationFile, progress: Progress, jobs: int | None = No
     return Names(source, stat.st_size, stat.st_mtime_ns, texts, counts, groups)
 
 
-def _piece(piece: Piece) -> list[tuple[bytes, int, Grouped]] | None:
+def _piece(piece: Piece) -> tuple[bytes, int, Grouped] | None:
     try:
         with instruction_file(piece.path) as (buffer, _):
             windows = piece.cutter.windows(buffer, piece.begin, piece.end, WINDOW)
-            return [_names(buffer, begin, end, str(piece.path)) for begin, end in windows]
+            found = [_names(buffer, begin, end, str(piece.path)) for begin, end in windows]
     except AnnotationError:
         return None
+    texts, counts, groups = zip(*found, strict=True)
+    return b"".join(texts), sum(counts), merged(groups)
 
 
 def _names(buffer: Buffer, begin: int, end: int, where: str) -> tuple[bytes, int, Grouped]:
