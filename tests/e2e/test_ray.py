@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 from support import Cvl, Done, contents
 
 import cvl as package
+from cvl.demo.internet import Internet
 from cvl.root import Root
 
 PACKAGE = Path(package.__file__).parents[1]
@@ -266,3 +268,69 @@ def test_a_relative_root_is_the_same_for_workers_that_are_elsewhere(cvl: Cvl, tr
     assert {left["moved_to"] for left in report["unreadable"]} == {
         str(path) for path in (tree.path.parent / "bad").rglob("*.*")
     }
+
+
+def test_pictures_under_a_relative_root_are_decoded_by_workers_that_are_elsewhere(
+    cvl: Cvl, complete: Root, nodes: Nodes
+) -> None:
+    options = ("--decode", "full", "--engine", "ray", "--json", "--root", complete.path.name)
+    done = cvl("verify-layout", *options, env={"RAY_ADDRESS": nodes.address})
+    assert done.code == 0, done.stderr
+    assert done.json["decoded"]["damaged"] == 0
+    assert done.json["decoded"]["pictures"] > 100
+
+
+@pytest.mark.usefixtures("links")
+def test_what_is_unpacked_on_the_cluster_is_what_one_process_unpacks(
+    cvl: Cvl, tree: Root, nodes: Nodes, tmp_path: Path
+) -> None:
+    fetch = ("fetch", "coco", "sam", "vg", "--shards", "0-9")
+    here = cvl(*fetch, "--root", tmp_path / "here", "--sam-links", tree.sam_links)
+    there = cvl(*fetch, "--engine", "ray", "--root", tree.path.name, env={"RAY_ADDRESS": nodes.address})
+    assert (here.code, there.code) == (0, 0), there.stderr
+    notes = ("data/.cvl/", "cvl.lock", "sam-links.txt")
+    mine, theirs = (
+        {name: it for name, it in contents(root).items() if not name.startswith(notes)}
+        for root in (tree.path, tmp_path / "here")
+    )
+    assert mine == theirs
+    assert cvl(*fetch).stdout.startswith("0 files fetched (0 B), ")
+
+
+UNPACK = """
+import sys
+from pathlib import Path
+from cvl.download.unpack import unpack_with
+from cvl.errors import ArchiveError
+from cvl.manifest import Unpack
+from cvl.parallel import Engine, ready
+
+archive, folder, engine = sys.argv[1:]
+recipe = Unpack(into="data/x", include=["*.jpg"], members=3)
+try:
+    with ready(Engine(engine)):
+        unpack_with(Engine(engine), Path(archive), recipe, Path(folder), lambda done, total: None)
+except ArchiveError as error:
+    print(error)
+"""
+
+
+def test_of_a_damaged_archive_the_same_is_told_and_saved(cvl: Cvl, nodes: Nodes, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "three.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.jpg", f"picture {number}")
+    damaged = (tmp_path / "three.zip").read_bytes().replace(b"picture 1", b"p1cture 1")
+    (tmp_path / "three.zip").write_bytes(damaged)
+    environment = {"RAY_ADDRESS": nodes.address}
+    here = cvl.python(UNPACK, "three.zip", "here", "local", env=environment)
+    there = cvl.python(UNPACK, "three.zip", "there", "ray", env=environment)
+    assert there.stdout == here.stdout != ""
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+    assert sorted(contents(tmp_path / "there")) == ["0.jpg", "2.jpg"]
+
+
+def test_a_fetch_without_a_cluster_says_so_before_a_byte_moves(cvl: Cvl, internet: Internet) -> None:
+    done = cvl("fetch", "coco", "--engine", "ray", env={"RAY_ADDRESS": "127.0.0.1:1"})
+    assert done.code == 1
+    assert "no Ray cluster at 127.0.0.1:1" in done.stderr
+    assert internet.body_bytes() == 0
