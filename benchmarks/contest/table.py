@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contest.contender import Scenario
 from contest.rounds import Figures, Row
 
-_HEADER = f"{'':30}{'seconds':>9}{'rate':>17}{'CPU s':>8}{'CPU s/GB':>10}{'peak MB':>9}{'ours is':>9}"
+_HEADER = f"{'':30}{'seconds':>9}{'rate':>19}{'CPU s':>8}{'CPU s/GB':>10}{'peak MB':>9}{'ours is':>9}"
 
 
 def lines_of(name: str, scenario: Scenario, rows: Sequence[Row]) -> Iterator[str]:
@@ -25,4 +25,4 @@ def _figures(figures: Figures, scenario: Scenario) -> str:
     ratio = "" if figures.ratio is None else f"{figures.ratio:.2f}x"
     notes = "".join(f"   {name.replace('_', ' ')} {value:.3g}" for name, value in figures.notes.items())
     cost = f"{figures.cpu:8.2f}{per_gb:>10}{figures.peak / 1e6:9.0f}"
-    return f"{figures.seconds:9.2f}{rate:>17}{cost}{ratio:>9}{notes}"
+    return f"{figures.seconds:9.2f}{rate:>19}{cost}{ratio:>9}{notes}"
