@@ -4,7 +4,7 @@
     python benchmarks/unpack.py --scenario stored --rounds 9 --output figures.json
 
 Every contender is a whole process at its shipped defaults, from its start to its end, unpacking into a new folder. cvl
-is `unpack` of `cvl.download.unpack` in a process that does nothing else. They take turns, the archive is in the page
+is `cvl.download.archives.unpack` in a process that does nothing else. They take turns, the archive is in the page
 cache, and what came out is compared by SHA-256 with what went in. All of them check the CRC of what they unpack. Prints
 a table for each scenario: medians over the rounds, peak memory, and how many times as fast as each one ours is.
 """
@@ -45,7 +45,7 @@ _OURS = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from cvl.download.unpack import unpack
+from cvl.download.archives.unpack import unpack
 
 _, archive, folder, *exclude = sys.argv
 recipe = SimpleNamespace(include=("*",), exclude=tuple(exclude), strip=0, flatten=False, members=None)

@@ -11,8 +11,8 @@ import pytest
 from support import traces
 
 from cvl.demo.miniature import World
-from cvl.download.journal import Version
-from cvl.download.part import Part
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
 from cvl.errors import UsageError
 from cvl.manifest import Annotation, Catalog, Source
 from cvl.root import Root

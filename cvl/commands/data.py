@@ -74,8 +74,8 @@ def fetch(
     cvl fetch all --skip-gated
     """
     from cvl.download.fetch import Options, prepare
-    from cvl.download.policy import Policy
     from cvl.download.select import Request
+    from cvl.download.transport.policy import Policy
     from cvl.manifest import load_catalog
     from cvl.parallel import WHOLE, Engine, Part
     from cvl.root import Root

@@ -6,17 +6,17 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from cvl.download.connections import TOTAL, Connections
 from cvl.download.links import LinkList, check_links, read_links
 from cvl.download.lock import Lock
 from cvl.download.plan import Action, Plan, plan
-from cvl.download.policy import Policy
 from cvl.download.run import Result, run
 from cvl.download.select import Remote, Request, Wanted, select
 from cvl.download.session import Session
 from cvl.download.snapshot import list_locked
 from cvl.download.survey import Presence, Survey, survey
-from cvl.download.wire import TIMEOUT, open_wire
+from cvl.download.transport.connections import TOTAL, Connections
+from cvl.download.transport.policy import Policy
+from cvl.download.transport.wire import TIMEOUT, open_wire
 from cvl.errors import GateError, UsageError
 from cvl.events import Event, EventKind, Reporter, silent
 from cvl.manifest import Catalog

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from cvl.download.part import forget_journal
+from cvl.download.archives.unpack import unpack_with
 from cvl.download.plan import Action, Step
 from cvl.download.receipts import Receipt, read_receipt, write_receipt
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.survey import recipe, single_file_receipt, targets
-from cvl.download.transfer import Arrived
-from cvl.download.unpack import unpack_with
+from cvl.download.transport.part import forget_journal
+from cvl.download.transport.transfer import Arrived
 from cvl.errors import ArchiveError, CvlError, DiskError
 from cvl.events import Event, EventKind
 from cvl.files import publish, take

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cvl.download.expand import Expanded, expand
+from cvl.download.lists.expand import Expanded, expand
 from cvl.download.lock import Seen
-from cvl.download.part import forget_orphans
 from cvl.download.place import adopt, land, place_links, receipt_snapshot, saved_archives
 from cvl.download.plan import Action, Plan, Step, check_disk, plan
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
 from cvl.download.snapshot import list_snapshot, record_snapshot
 from cvl.download.survey import lands_in, matches, survey
-from cvl.download.transfer import Arrived, transfer
+from cvl.download.transport.part import forget_orphans
+from cvl.download.transport.transfer import Arrived, transfer
 from cvl.errors import Cancelled, CvlError, DiskError, ExpiredError
 from cvl.events import Event, EventKind
 from cvl.exclusive import exclusive, shared

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from cvl.download.connections import Connections
 from cvl.download.links import LinkList
 from cvl.download.lock import Lock
-from cvl.download.mirrors import Speeds
-from cvl.download.policy import Policy
-from cvl.download.throttle import Throttle
-from cvl.download.wire import TIMEOUT, Wire
+from cvl.download.transport.connections import Connections
+from cvl.download.transport.mirrors import Speeds
+from cvl.download.transport.policy import Policy
+from cvl.download.transport.throttle import Throttle
+from cvl.download.transport.wire import TIMEOUT, Wire
 from cvl.errors import Cancelled
 from cvl.events import Event, EventKind, Reporter, TransferProgress, silent
 from cvl.parallel import WHOLE, Engine, Part

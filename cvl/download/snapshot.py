@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from cvl.download.hub import authorization, pinned_revision, translated
 from cvl.download.lock import Lock, Seen
-from cvl.download.policy import Budget
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.survey import digest_of
+from cvl.download.transport.hub import authorization, pinned_revision, translated
+from cvl.download.transport.policy import Budget
 from cvl.errors import GoneError, RefusedError, TransferError, UsageError, WrongContentError
 from cvl.events import Event, EventKind
 from cvl.manifest import hub_place

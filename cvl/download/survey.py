@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cvl.download.expand import ledger_path, pending
-from cvl.download.part import Part
+from cvl.download.lists.expand import ledger_path, pending
 from cvl.download.receipts import Receipt, read_receipt
 from cvl.download.select import Remote, Wanted
+from cvl.download.transport.part import Part
 from cvl.files import count_files
 from cvl.manifest import Catalog, Expect, Link
 from cvl.root import Root

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cvl.download.expand import Expanded
+from cvl.download.lists.expand import Expanded
 from cvl.download.plan import Action, Plan
 from cvl.download.run import Outcome, Result
 from cvl.errors import CvlError

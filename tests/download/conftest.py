@@ -14,11 +14,11 @@ from huggingface_hub import close_session
 
 from cvl.demo.internet import Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download.connections import Connections
 from cvl.download.lock import Lock
-from cvl.download.policy import Policy
 from cvl.download.session import Session
-from cvl.download.wire import Wire, open_wire
+from cvl.download.transport.connections import Connections
+from cvl.download.transport.policy import Policy
+from cvl.download.transport.wire import Wire, open_wire
 from cvl.root import Root
 
 SWIFT = Policy(attempts=3, base=0.01, outage=0)

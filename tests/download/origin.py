@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from cvl.download.ranges import Ranges, Span
+from cvl.download.transport.ranges import Ranges, Span
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")

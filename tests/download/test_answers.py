@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.download.answers import check_status, looks_like_html, retry_after
+from cvl.download.transport.answers import check_status, looks_like_html, retry_after
 from cvl.errors import GoneError, RefusedError, TransferError
 
 URL = "https://host.example/file"

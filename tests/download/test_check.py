@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fetching import HOST, JPEG, PAGE, md5, remote, sha256, tarred, zipped
 
-from cvl.download.check import algorithms, check
-from cvl.download.part import Part
 from cvl.download.select import Remote
+from cvl.download.transport.check import algorithms, check
+from cvl.download.transport.part import Part
 from cvl.errors import DigestError, WrongContentError
 
 ZIP = zipped({"a.jpg": JPEG * 20})

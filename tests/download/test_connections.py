@@ -12,8 +12,8 @@ from clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.download import connections as connections_module
-from cvl.download.connections import Connections, Member
+from cvl.download.transport import connections as connections_module
+from cvl.download.transport.connections import Connections, Member
 
 HOSTS = ("a.example", "b.example", "c.example")
 

@@ -18,11 +18,11 @@ from support import Cvl
 
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download import drive
-from cvl.download.part import Part
 from cvl.download.session import Session
-from cvl.download.throttle import Throttle
-from cvl.download.transfer import transfer
+from cvl.download.transport import drive
+from cvl.download.transport.part import Part
+from cvl.download.transport.throttle import Throttle
+from cvl.download.transport.transfer import transfer
 from cvl.errors import (
     EXIT_CANCELLED,
     Cancelled,

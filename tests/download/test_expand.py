@@ -17,10 +17,10 @@ from support import traces
 import cvl
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download.expand import Expanded, expand, ledger_path
-from cvl.download.ledger import Row, State, read_ledger
-from cvl.download.policy import Policy
+from cvl.download.lists.expand import Expanded, expand, ledger_path
+from cvl.download.lists.ledger import Row, State, read_ledger
 from cvl.download.session import Session
+from cvl.download.transport.policy import Policy
 from cvl.errors import AnnotationError, Cancelled, DiskError
 from cvl.events import Event, EventKind
 from cvl.manifest import Expand

@@ -22,11 +22,11 @@ from cvl.demo.miniature import World
 from cvl.demo.miniature.publish import Publisher
 from cvl.download.fetch import Options, Prepared, execute, prepare
 from cvl.download.lock import Lock
-from cvl.download.part import Part
 from cvl.download.plan import Action
-from cvl.download.policy import Policy
 from cvl.download.run import Result
 from cvl.download.select import Request
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Policy
 from cvl.errors import EXIT_USAGE, DigestError, GateError, UsageError
 from cvl.events import EventKind
 from cvl.manifest import Catalog, load_catalog

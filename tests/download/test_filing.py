@@ -11,7 +11,7 @@ import pytest
 from fetching import noise
 
 import cvl
-from cvl.download.filing import Filing
+from cvl.download.lists.filing import Filing
 
 
 def test_files_get_their_names_and_contents_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_file_for_which_there_is_no_room_is_not_there(tmp_path: Path) -> None:
     script = (
         "import signal, sys\n"
         "from pathlib import Path\n"
-        "from cvl.download.filing import Filing\n"
+        "from cvl.download.lists.filing import Filing\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "with Filing(Path(sys.argv[1])) as filing:\n"
         "    filing.put('small', bytes(1000))\n"

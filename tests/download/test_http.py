@@ -16,14 +16,14 @@ from origin import watched
 
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download.http import Address, Arrival, StaleError
-from cvl.download.journal import Version
 from cvl.download.lock import Lock
-from cvl.download.part import Part
-from cvl.download.policy import Budget, Policy
 from cvl.download.session import Session
-from cvl.download.swarm import download
-from cvl.download.wire import open_wire, translated
+from cvl.download.transport.http import Address, Arrival, StaleError
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Budget, Policy
+from cvl.download.transport.swarm import download
+from cvl.download.transport.wire import open_wire, translated
 from cvl.errors import Cancelled, GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.events import TransferProgress
 from cvl.root import Root

@@ -16,13 +16,13 @@ from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.internet import hub as stand_in
 from cvl.demo.internet.exchange import Reply
 from cvl.demo.miniature.publish import Publisher
-from cvl.download.hub import translated
-from cvl.download.journal import Version
 from cvl.download.lock import Seen
-from cvl.download.part import Part
-from cvl.download.policy import Policy
 from cvl.download.session import Session
-from cvl.download.transfer import transfer
+from cvl.download.transport.hub import translated
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Policy
+from cvl.download.transport.transfer import transfer
 from cvl.errors import GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.events import Event, EventKind
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.download import journal as journal_module
-from cvl.download.journal import Journal, Told, Version, read_journal
-from cvl.download.ranges import Ranges, Span
+from cvl.download.transport import journal as journal_module
+from cvl.download.transport.journal import Journal, Told, Version, read_journal
+from cvl.download.transport.ranges import Ranges, Span
 
 VERSION = Version("https://host.example/file", '"tag"', 1_000_000)
 RECORD = 20

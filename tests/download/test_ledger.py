@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cvl.download.ledger import Row, State, open_ledger, read_ledger
+from cvl.download.lists.ledger import Row, State, open_ledger, read_ledger
 
 ENTRIES = [("b", "http://h/b"), ("a", "http://h/a"), ("c", "http://h/c")]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cvl.download.listing import check_case, differing_in_case, host_of, read_list
+from cvl.download.lists.listing import check_case, differing_in_case, host_of, read_list
 from cvl.errors import AnnotationError
 
 

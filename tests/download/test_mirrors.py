@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from clock import Clock
 
-from cvl.download import mirrors
-from cvl.download.mirrors import Hurry, SlowError, Speeds
+from cvl.download.transport import mirrors
+from cvl.download.transport.mirrors import Hurry, SlowError, Speeds
 
 FAST, SLOW, NEW = "https://fast.example/f", "https://slow.example/f", "https://new.example/f"
 MIB = 1 << 20

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cvl.download.ledger import Ledger, Row, State, open_ledger
-from cvl.download.missing import write_missing
+from cvl.download.lists.ledger import Ledger, Row, State, open_ledger
+from cvl.download.lists.missing import write_missing
 
 HEAD = "key\turl\tstate\treason\n"
 

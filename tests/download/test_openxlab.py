@@ -17,10 +17,10 @@ import pytest
 from fetching import JPEG, MakeSession, Told, names_below, remote, sha256, tarred, until
 
 from cvl.demo.miniature.publish import Publisher
-from cvl.download import openxlab
-from cvl.download.part import Part
 from cvl.download.session import Session
-from cvl.download.transfer import transfer
+from cvl.download.transport import openxlab
+from cvl.download.transport.part import Part
+from cvl.download.transport.transfer import transfer
 from cvl.errors import Cancelled, GoneError, RefusedError, TransferError, WrongContentError
 from cvl.events import EventKind
 

@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cvl
-from cvl.download import journal as journal_module
-from cvl.download.journal import Version, read_journal
-from cvl.download.part import Part, forget_journal, forget_orphans
-from cvl.download.ranges import Ranges, Span
+from cvl.download.transport import journal as journal_module
+from cvl.download.transport.journal import Version, read_journal
+from cvl.download.transport.part import Part, forget_journal, forget_orphans
+from cvl.download.transport.ranges import Ranges, Span
 
 URL = "https://host.example/file"
 CONTENT = noise(300_000)
@@ -455,7 +455,7 @@ def test_a_file_that_may_not_grow_is_an_error_and_what_was_noted_is_the_file_s(p
     # A process may write files of so many bytes only: the last write is first cut short, then refused.
     script = (
         "import resource, sys; from pathlib import Path\n"
-        "from cvl.download.part import Part; from cvl.download.journal import Version\n"
+        "from cvl.download.transport.part import Part; from cvl.download.transport.journal import Version\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
         "part, content = Part(Path(sys.argv[1])), bytes(range(250)) * 4\n"
         "part.begin(Version('url'))\n"
@@ -548,8 +548,8 @@ def test_a_disk_that_has_no_room_for_the_journal_counts_nothing_that_is_not_in_i
 WRITER = """
 import hashlib, os, random, sys, threading
 from pathlib import Path
-from cvl.download.journal import Version, read_journal
-from cvl.download.part import Part
+from cvl.download.transport.journal import Version, read_journal
+from cvl.download.transport.part import Part
 
 path, chance = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
 part = Part(path)

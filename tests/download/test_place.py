@@ -16,7 +16,7 @@ from cvl.download.receipts import read_receipt
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.survey import Found, Presence, recipe
-from cvl.download.transfer import Arrived
+from cvl.download.transport.transfer import Arrived
 from cvl.errors import ArchiveError, DiskError
 from cvl.manifest import Link, Snapshot, Unpack
 from cvl.root import Root

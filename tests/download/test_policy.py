@@ -7,8 +7,8 @@ from clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.download import policy as policy_module
-from cvl.download.policy import Budget, Policy
+from cvl.download.transport import policy as policy_module
+from cvl.download.transport.policy import Budget, Policy
 from cvl.errors import TransferError, UnreachableError
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.download.ranges import Ranges, Span
+from cvl.download.transport.ranges import Ranges, Span
 
 EDGE = 40
 edges = st.integers(0, EDGE)

@@ -40,14 +40,14 @@ import cvl
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature.publish import Publisher
 from cvl.download.lock import Seen
-from cvl.download.part import Part
 from cvl.download.plan import Action, Plan, plan
-from cvl.download.ranges import Span
 from cvl.download.receipts import read_receipt
 from cvl.download.run import Outcome, Result, run
 from cvl.download.select import Remote, Wanted
 from cvl.download.session import Session
 from cvl.download.survey import survey
+from cvl.download.transport.part import Part
+from cvl.download.transport.ranges import Span
 from cvl.errors import AnnotationError, ArchiveError, Cancelled, DigestError, DiskError, GoneError, TransferError
 from cvl.events import Event, EventKind
 from cvl.manifest import Expand, Link, Snapshot, Unpack

@@ -11,11 +11,11 @@ import pytest
 from clock import Clock
 from fetching import noise
 
-from cvl.download import segment as segment_module
-from cvl.download.journal import Version
-from cvl.download.part import Part
-from cvl.download.ranges import Ranges, Span
-from cvl.download.segment import Segment
+from cvl.download.transport import segment as segment_module
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
+from cvl.download.transport.ranges import Ranges, Span
+from cvl.download.transport.segment import Segment
 
 SIZE = 3_000_000
 CONTENT = noise(SIZE)

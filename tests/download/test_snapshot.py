@@ -18,10 +18,10 @@ from cvl.demo.internet.exchange import Reply, Request, json_reply
 from cvl.demo.internet.repository import Repository
 from cvl.demo.miniature.publish import Publisher
 from cvl.download.lock import Lock, Seen
-from cvl.download.policy import Policy
 from cvl.download.select import Remote
 from cvl.download.session import Session
 from cvl.download.snapshot import list_locked, list_snapshot, record_snapshot, tree_digest
+from cvl.download.transport.policy import Policy
 from cvl.errors import GoneError, RefusedError, TransferError, UnreachableError, UsageError, WrongContentError
 from cvl.events import EventKind
 from cvl.manifest import Snapshot

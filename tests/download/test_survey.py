@@ -14,9 +14,7 @@ import pytest
 from fetching import GIF, JPEG, catalog_of, md5, names_below, noise, remote, sha256, zipped
 from support import traces
 
-from cvl.download.journal import Version
-from cvl.download.ledger import Row, State, open_ledger
-from cvl.download.part import Part
+from cvl.download.lists.ledger import Row, State, open_ledger
 from cvl.download.receipts import Receipt, read_receipt, write_receipt
 from cvl.download.select import Remote, Wanted
 from cvl.download.survey import (
@@ -30,6 +28,8 @@ from cvl.download.survey import (
     single_file_receipt,
     survey,
 )
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
 from cvl.manifest import Catalog, Expand, Link, Snapshot, Unpack
 from cvl.root import Root
 

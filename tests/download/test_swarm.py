@@ -23,17 +23,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from origin import Ask, Origin, Reply, once, ranged, served, status, watched
 
-from cvl.download import swarm
-from cvl.download.connections import Connections
-from cvl.download.http import ENDLESS, Address, Arrival, StaleError
-from cvl.download.journal import Version
 from cvl.download.lock import Lock
-from cvl.download.part import Part
-from cvl.download.policy import Budget, Policy
-from cvl.download.ranges import Ranges, Span
 from cvl.download.session import Session
-from cvl.download.swarm import download
-from cvl.download.wire import Wire, open_wire
+from cvl.download.transport import swarm
+from cvl.download.transport.connections import Connections
+from cvl.download.transport.http import ENDLESS, Address, Arrival, StaleError
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Budget, Policy
+from cvl.download.transport.ranges import Ranges, Span
+from cvl.download.transport.swarm import download
+from cvl.download.transport.wire import Wire, open_wire
 from cvl.errors import (
     Cancelled,
     GoneError,
@@ -1034,7 +1034,7 @@ def test_the_digest_of_a_file_that_changed_since_the_kill_is_that_of_the_new_one
         def hexdigest(self) -> str:
             return self._state.hexdigest()
 
-    monkeypatch.setattr("cvl.download.part.hashlib.new", Slow)
+    monkeypatch.setattr("cvl.download.transport.part.hashlib.new", Slow)
     part._reset_digests()
     place.bring(origin, part=part)
     assert part.path.read_bytes() == CONTENT

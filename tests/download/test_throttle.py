@@ -10,8 +10,8 @@ from clock import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.download import throttle
-from cvl.download.throttle import Throttle
+from cvl.download.transport import throttle
+from cvl.download.transport.throttle import Throttle
 
 RATE = 1000
 BURST = 0.1

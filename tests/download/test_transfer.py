@@ -15,15 +15,15 @@ from fetching import HOST, JPEG, PAGE, MakeSession, Told, md5, names_below, nois
 
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download import mirrors
-from cvl.download.connections import Connections
-from cvl.download.journal import Version
 from cvl.download.links import LinkList
-from cvl.download.part import Part
-from cvl.download.policy import Policy
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.download.transfer import transfer
+from cvl.download.transport import mirrors
+from cvl.download.transport.connections import Connections
+from cvl.download.transport.journal import Version
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Policy
+from cvl.download.transport.transfer import transfer
 from cvl.errors import (
     Cancelled,
     DigestError,

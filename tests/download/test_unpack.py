@@ -33,7 +33,7 @@ from unpacking import (
 )
 
 import cvl
-from cvl.download.unpack import Unpacked, destination, included
+from cvl.download.archives.unpack import Unpacked, destination, included
 from cvl.errors import ArchiveError
 from cvl.manifest import Unpack
 
@@ -272,7 +272,7 @@ import sys
 sys.modules["isal"] = None
 from pathlib import Path
 from cvl.download.archives import inflate
-from cvl.download.unpack import unpack
+from cvl.download.archives.unpack import unpack
 from cvl.manifest import Unpack
 
 for number, archive in enumerate(sys.argv[2:]):

@@ -15,7 +15,7 @@ from fetching import names_below, noise
 from unpacking import ALL, Pack, contents, deflated, gzipped_tar, nothing, plain_tar, stored, unpacked
 
 import cvl
-from cvl.download.unpack import unpack
+from cvl.download.archives.unpack import unpack
 from cvl.errors import Cancelled
 from cvl.files import is_temporary, sweep
 
@@ -84,7 +84,7 @@ def test_a_folder_in_a_member_s_place_is_an_error_of_the_disk_and_stays(folder: 
 _UNPACK = """
 import sys
 from pathlib import Path
-from cvl.download.unpack import unpack
+from cvl.download.archives.unpack import unpack
 from cvl.manifest import Unpack
 
 print(flush=True)

@@ -270,7 +270,7 @@ def test_a_stored_member_of_two_sizes_is_refused(folder: Path) -> None:
 _RUN = """
 import resource, sys
 from pathlib import Path
-from cvl.download.unpack import unpack
+from cvl.download.archives.unpack import unpack
 from cvl.errors import ArchiveError
 from cvl.manifest import Unpack
 

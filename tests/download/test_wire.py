@@ -25,8 +25,8 @@ from nginx import StartNginx, free_port
 import cvl
 from cvl.demo.internet import Internet
 from cvl.demo.miniature.publish import Publisher
-from cvl.download import wire as wire_module
-from cvl.download.wire import Wire, chunks, is_framed, open_wire, translated
+from cvl.download.transport import wire as wire_module
+from cvl.download.transport.wire import Wire, chunks, is_framed, open_wire, translated
 from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, UsageError, WrongContentError
 
 CONTENT = noise(1_000_000)
@@ -546,7 +546,7 @@ def test_a_wire_that_is_closed_keeps_nothing_open(server: _Server, native: bool)
 EMFILE = """
 import os, sys
 from resource import RLIMIT_NOFILE, setrlimit
-from cvl.download.wire import open_wire, translated
+from cvl.download.transport.wire import open_wire, translated
 from cvl.errors import CvlError
 
 url, native, streams = sys.argv[1], sys.argv[2] == "True", sys.argv[3] == "streamed"
@@ -588,7 +588,7 @@ WITHOUT = """
 import sys
 
 sys.modules["pyreqwest"] = None
-from cvl.download.wire import chunks, open_wire, translated
+from cvl.download.transport.wire import chunks, open_wire, translated
 from cvl.errors import TransferError
 
 url, nobody = sys.argv[1:]

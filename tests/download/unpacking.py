@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fetching import JPEG, names_below, noise, tarred, zipped
 
-from cvl.download.unpack import Unpacked, unpack
+from cvl.download.archives.unpack import Unpacked, unpack
 from cvl.errors import ArchiveError
 from cvl.manifest import Unpack
 

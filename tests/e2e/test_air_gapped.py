@@ -171,8 +171,8 @@ def test_a_transfer_that_another_machine_began_is_not_waited_for(node: Node, loc
     (step,) = cvl("fetch", name, "--locked", "--dry-run", "--json").json["steps"]
     begun, url, size = step["remote"]["name"], step["remote"]["urls"][0], step["transfer_bytes"]
     begin = (
-        "import sys; from pathlib import Path; from cvl.download.journal import Version; "
-        "from cvl.download.part import Part; part = Part(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; from cvl.download.transport.journal import Version; "
+        "from cvl.download.transport.part import Part; part = Part(Path(sys.argv[1])); "
         f"part.begin(Version({url!r}, None, {size})); part.write(bytes(1000), 0); part.note(0, 1000)"
     )
     assert cvl.python(begin, str(locked.downloads / f"{begun}.part")).code == 0

@@ -16,7 +16,7 @@ from support import Cvl, contents
 
 from cvl.demo.internet import Fault, FaultKind, Internet
 from cvl.demo.miniature import World
-from cvl.download.part import Part
+from cvl.download.transport.part import Part
 from cvl.root import Root
 
 _PATIENCE = 60.0

@@ -300,7 +300,7 @@ def test_what_is_unpacked_on_the_cluster_is_what_one_process_unpacks(
 UNPACK = """
 import sys
 from pathlib import Path
-from cvl.download.unpack import unpack_with
+from cvl.download.archives.unpack import unpack_with
 from cvl.errors import ArchiveError
 from cvl.manifest import Unpack
 from cvl.parallel import Engine, ready

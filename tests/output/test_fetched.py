@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cvl.download.expand import Expanded
+from cvl.download.lists.expand import Expanded
 from cvl.download.plan import Action, Plan, Step
 from cvl.download.run import Outcome, Result
 from cvl.download.select import Remote

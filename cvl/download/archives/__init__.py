@@ -1,4 +1,4 @@
-"""What an archive holds, brought to files: its kinds, its names, its damage. `cvl.download.unpack` puts it together.
+"""What an archive holds, brought to files: its kinds, its names, its damage. `unpack` puts it together.
 
 `names` says what lands where, and refuses what must not. `directory` and `zips` read zips; `stream`, `blocks`,
 `headers` and `tars` read tars, and `writer` brings their members to the disk. `landing` writes a file that is whole or

@@ -7,16 +7,16 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvl.download import drive, hub, openxlab
-from cvl.download.check import algorithms, check
-from cvl.download.http import Address, Arrival, StaleError
 from cvl.download.lock import Seen, unsigned
-from cvl.download.mirrors import Hurry, SlowError
-from cvl.download.part import Part
-from cvl.download.policy import Budget
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.download.swarm import download
+from cvl.download.transport import drive, hub, openxlab
+from cvl.download.transport.check import algorithms, check
+from cvl.download.transport.http import Address, Arrival, StaleError
+from cvl.download.transport.mirrors import Hurry, SlowError
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Budget
+from cvl.download.transport.swarm import download
 from cvl.errors import (
     DigestError,
     ExpiredError,

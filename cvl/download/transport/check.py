@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from cvl.download.answers import looks_like_html
-from cvl.download.part import Part
 from cvl.download.select import Remote
+from cvl.download.transport.answers import looks_like_html
+from cvl.download.transport.part import Part
 from cvl.errors import DigestError, WrongContentError
 
 _GZIP = b"\x1f\x8b"

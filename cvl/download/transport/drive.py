@@ -22,11 +22,11 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cvl.download.answers import check_status
-from cvl.download.http import Arrival
-from cvl.download.part import Part
-from cvl.download.policy import Budget
 from cvl.download.session import Session
+from cvl.download.transport.answers import check_status
+from cvl.download.transport.http import Arrival
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Budget
 from cvl.errors import GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.events import Event, EventKind, Progress
 from cvl.files import beside

@@ -13,12 +13,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cvl.download.ledger import Ledger, Row, State, open_ledger, read_ledger
-from cvl.download.listing import check_case, read_list
-from cvl.download.missing import write_missing
+from cvl.download.lists.ledger import Ledger, Row, State, open_ledger, read_ledger
+from cvl.download.lists.listing import check_case, read_list
+from cvl.download.lists.missing import write_missing
+from cvl.download.lists.small import Batch, fetch_small
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.download.small import Batch, fetch_small
 from cvl.errors import DiskError
 from cvl.events import EventKind
 from cvl.images import PICTURE_SUFFIXES

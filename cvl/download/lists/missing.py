@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from cvl.download.ledger import Ledger, State
+from cvl.download.lists.ledger import Ledger, State
 from cvl.files import beside
 
 _HEAD = "key\turl\tstate\treason\n"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from cvl.download.asking import Landed
+from cvl.download.lists.asking import Landed
 
 _MOST_BYTES = 16 << 20
 
 
-class Quay:
+class Handover:
     """What has landed and was not taken yet. Safe to use from threads.
 
     Args:

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvl.download.http import Arrival
-from cvl.download.part import Part
 from cvl.download.session import Session
+from cvl.download.transport.http import Arrival
+from cvl.download.transport.part import Part
 from cvl.errors import GoneError, RefusedError, TransferError
 from cvl.events import Event, EventKind, Progress
 

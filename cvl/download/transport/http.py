@@ -14,11 +14,11 @@ from http import HTTPStatus
 
 import httpx
 
-from cvl.download.answers import check_status
-from cvl.download.journal import Version
 from cvl.download.lock import unsigned
-from cvl.download.ranges import Span
-from cvl.download.wire import is_framed
+from cvl.download.transport.answers import check_status
+from cvl.download.transport.journal import Version
+from cvl.download.transport.ranges import Span
+from cvl.download.transport.wire import is_framed
 from cvl.errors import TransferError, WebPageError, WrongContentError
 
 ENDLESS = 2**63 - 1

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cvl.download.ranges import Ranges, Span
+from cvl.download.transport.ranges import Ranges, Span
 from cvl.files import write_atomically
 
 _RECORD = struct.Struct("<QQI")

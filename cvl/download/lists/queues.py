@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from cvl.download.ledger import Row
-from cvl.download.policy import Budget, Policy
+from cvl.download.lists.ledger import Row
+from cvl.download.transport.policy import Budget, Policy
 from cvl.errors import TransferError
 
 _STREAK = 32
@@ -31,7 +31,7 @@ class Asked:
     begun: float
 
 
-class Lane:
+class HostQueue:
     """The addresses of one host. Safe to use from threads.
 
     Args:

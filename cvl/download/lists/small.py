@@ -15,16 +15,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cvl.download import reasons
-from cvl.download.asking import Landed, ask, is_of_host
-from cvl.download.connections import Member
-from cvl.download.filing import Filing
-from cvl.download.lanes import Asked, Lane
-from cvl.download.ledger import Row, State
-from cvl.download.listing import host_of
-from cvl.download.quay import Quay
+from cvl.download.lists import reasons
+from cvl.download.lists.asking import Landed, ask, is_of_host
+from cvl.download.lists.filing import Filing
+from cvl.download.lists.handover import Handover
+from cvl.download.lists.ledger import Row, State
+from cvl.download.lists.listing import host_of
+from cvl.download.lists.queues import Asked, HostQueue
 from cvl.download.select import Remote
 from cvl.download.session import Session
+from cvl.download.transport.connections import Member
 from cvl.errors import TransferError
 from cvl.events import Event, EventKind
 
@@ -76,9 +76,9 @@ class Crew:
     def __init__(self, rows: Iterable[Row], remote: Remote, session: Session) -> None:
         self._session = session
         self._remote = remote
-        self._quay = Quay()
+        self._handover = Handover()
         self._hosts = deque(self._by_host(rows).items())
-        self._lanes: dict[Lane, tuple[Member, ExitStack]] = {}
+        self._queues: dict[HostQueue, tuple[Member, ExitStack]] = {}
         self._mutex = threading.Lock()
         self._hired = 0.0
 
@@ -87,31 +87,31 @@ class Crew:
 
     def __exit__(self, *_error: object) -> None:
         """Threads that wait for a silent server are left behind; what they bring is dropped."""
-        self._quay.close()
-        for lane in list(self._lanes):
-            self._close(lane)
+        self._handover.close()
+        for queue in list(self._queues):
+            self._close(queue)
 
     @property
     def finished(self) -> bool:
         """Whether `landed` has given every row."""
-        return not self._hosts and not self._lanes and self._quay.empty
+        return not self._hosts and not self._queues and self._handover.empty
 
     @property
     def connections(self) -> int:
         """How many there are now."""
-        return sum(member.used for member, _ in self._lanes.values())
+        return sum(member.used for member, _ in self._queues.values())
 
     def landed(self) -> list[Landed]:
         """What has come since the last call; waits a moment if there is nothing."""
-        return self._quay.take(_TICK)
+        return self._handover.take(_TICK)
 
     def last(self) -> list[Landed]:
         """What has come, and what still comes within a moment of all that is being asked."""
         landed = self.landed()
         deadline = time.monotonic() + _GRACE
-        while any(lane.asking for lane in self._lanes) and time.monotonic() < deadline:
+        while any(queue.asking for queue in self._queues) and time.monotonic() < deadline:
             landed += self.landed()
-        return landed + self._quay.take(0)
+        return landed + self._handover.take(0)
 
     def hire(self) -> None:
         """Now and then, bring the threads up to the number of connections that may be had."""
@@ -119,22 +119,22 @@ class Crew:
         if now - self._hired < _TICK or self._session.cancel.is_set():
             return
         self._hired = now
-        for lane in list(self._lanes):
-            for row in lane.abandoned():
-                self._quay.put(Landed(replace(row, state=State.FAILED, reason=lane.given_up)))
-            if lane.finished:
-                self._close(lane)
-        while self._hosts and len(self._lanes) < _MOST_HOSTS:
+        for queue in list(self._queues):
+            for row in queue.abandoned():
+                self._handover.put(Landed(replace(row, state=State.FAILED, reason=queue.given_up)))
+            if queue.finished:
+                self._close(queue)
+        while self._hosts and len(self._queues) < _MOST_HOSTS:
             self._open(*self._hosts.popleft())
-        for lane, (member, _) in self._lanes.items():
-            self._man(lane, member)
+        for queue, (member, _) in self._queues.items():
+            self._man(queue, member)
 
     def _by_host(self, rows: Iterable[Row]) -> dict[str, list[Row]]:
         hosts: dict[str, list[Row]] = {}
         for row in rows:
             host = host_of(row.url)
             if host is None:
-                self._quay.put(Landed(replace(row, state=State.GONE, reason=reasons.NO_ADDRESS)))
+                self._handover.put(Landed(replace(row, state=State.GONE, reason=reasons.NO_ADDRESS)))
             else:
                 hosts.setdefault(host, []).append(row)
         return hosts
@@ -142,56 +142,56 @@ class Crew:
     def _open(self, host: str, rows: list[Row]) -> None:
         stack = ExitStack()
         member = stack.enter_context(self._session.connections.join(host))
-        lane = Lane(host, rows, self._session.policy, lambda text, wait: self._tell(f"{host}: {text}", wait))
+        queue = HostQueue(host, rows, self._session.policy, lambda text, wait: self._tell(f"{host}: {text}", wait))
         with self._mutex:
-            self._lanes[lane] = member, stack
+            self._queues[queue] = member, stack
 
-    def _close(self, lane: Lane) -> None:
+    def _close(self, queue: HostQueue) -> None:
         with self._mutex:
-            _, stack = self._lanes.pop(lane)
+            _, stack = self._queues.pop(queue)
             stack.close()
 
-    def _man(self, lane: Lane, member: Member) -> None:
-        ready = lane.ready
+    def _man(self, queue: HostQueue, member: Member) -> None:
+        ready = queue.ready
         member.want = member.used + ready
         for _ in range(min(ready, self._session.connections.total)):
             if not member.take():
                 return
-            threading.Thread(target=self._work, args=(lane, member), name="cvl-small", daemon=True).start()
+            threading.Thread(target=self._work, args=(queue, member), name="cvl-small", daemon=True).start()
 
-    def _work(self, lane: Lane, member: Member) -> None:
+    def _work(self, queue: HostQueue, member: Member) -> None:
         """Ask one address after another, until there is none to ask or somebody else is owed the connection."""
         try:
-            while not self._stopped and (asked := lane.next()) is not None:
-                self._ask(asked, lane, member)
-                lane.back()
+            while not self._stopped and (asked := queue.next()) is not None:
+                self._ask(asked, queue, member)
+                queue.back()
                 if member.crowded:
                     break
         except BaseException as error:
             # Whatever it is, the thread that leads has to know.
-            self._quay.fail(error)
+            self._handover.fail(error)
         finally:
             with self._mutex:
-                if lane in self._lanes:
+                if queue in self._queues:
                     member.give()
 
     @property
     def _stopped(self) -> bool:
-        return self._quay.closed or self._session.cancel.is_set()
+        return self._handover.closed or self._session.cancel.is_set()
 
-    def _ask(self, asked: Asked, lane: Lane, member: Member) -> None:
+    def _ask(self, asked: Asked, queue: HostQueue, member: Member) -> None:
         try:
             landed = ask(asked.row, self._session)
         except TransferError as error:
-            reached = self._session.connections.reached(lane.host)
+            reached = self._session.connections.reached(queue.host)
             if is_of_host(error):
-                member.pressure(lane.trouble(asked, error, reached=reached))
-            elif not lane.again(asked, error, reached=reached):
-                self._quay.put(Landed(replace(asked.row, state=State.FAILED, reason=str(error))))
+                member.pressure(queue.trouble(asked, error, reached=reached))
+            elif not queue.again(asked, error, reached=reached):
+                self._handover.put(Landed(replace(asked.row, state=State.FAILED, reason=str(error))))
         else:
-            lane.settled()
+            queue.settled()
             member.relieved()
-            self._quay.put(landed)
+            self._handover.put(landed)
 
     def _tell(self, text: str, wait: float) -> None:
         if not self._session.cancel.is_set():

@@ -6,11 +6,11 @@ import zlib
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
-from cvl.download import reasons
-from cvl.download.answers import check_status
-from cvl.download.ledger import Row, State
+from cvl.download.lists import reasons
+from cvl.download.lists.ledger import Row, State
 from cvl.download.session import Session
-from cvl.download.wire import Answer
+from cvl.download.transport.answers import check_status
+from cvl.download.transport.wire import Answer
 from cvl.errors import GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.images import sniff
 

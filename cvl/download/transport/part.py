@@ -14,8 +14,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from cvl.download.journal import Journal, Told, Version, read_journal
-from cvl.download.ranges import Ranges, Span
+from cvl.download.transport.journal import Journal, Told, Version, read_journal
+from cvl.download.transport.ranges import Ranges, Span
 from cvl.files import reserve
 
 CHUNK = 1 << 20

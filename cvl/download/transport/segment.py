@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from cvl.download.part import Part
-from cvl.download.ranges import Span
+from cvl.download.transport.part import Part
+from cvl.download.transport.ranges import Span
 
 _NOTE_EVERY = 128 << 10
 """Bytes after which the journal is told: so many at most are fetched again by a connection after a kill, and what is

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cvl.download.answers import check_status
-from cvl.download.http import Address, Arrival
 from cvl.download.lock import Lock
-from cvl.download.part import Part
-from cvl.download.policy import Budget
 from cvl.download.select import Remote
 from cvl.download.session import Session
-from cvl.download.swarm import download
+from cvl.download.transport.answers import check_status
+from cvl.download.transport.http import Address, Arrival
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Budget
+from cvl.download.transport.swarm import download
 from cvl.errors import CvlError, GoneError, RefusedError, TransferError, UnreachableError, WrongContentError
 from cvl.events import Event, EventKind, TransferProgress
 from cvl.manifest import hub_place

@@ -5,8 +5,8 @@ There are few classes, so that 80,000 failures can be summed up in a handful of 
 
 from __future__ import annotations
 
-from cvl.download.answers import looks_like_html
 from cvl.download.lock import unsigned
+from cvl.download.transport.answers import looks_like_html
 from cvl.errors import RefusedError, TransferError, UnreachableError, WrongContentError
 
 NO_ADDRESS = "not an http(s) address"

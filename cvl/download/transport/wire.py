@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, cast
 import httpx
 
 from cvl import __version__
-from cvl.download.answers import proxy_refusal
 from cvl.download.lock import unsigned
+from cvl.download.transport.answers import proxy_refusal
 from cvl.errors import CvlError, RefusedError, TransferError, UnreachableError, UsageError, WrongContentError
 
 try:

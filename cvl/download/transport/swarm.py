@@ -14,15 +14,15 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from cvl.download.answers import looks_like_html
-from cvl.download.connections import Member
-from cvl.download.http import ENDLESS, Address, Arrival, Opened, StaleError, opened
-from cvl.download.part import Part
-from cvl.download.policy import Budget
-from cvl.download.ranges import Ranges, Span
-from cvl.download.segment import Segment
 from cvl.download.session import Session
-from cvl.download.wire import chunks, translated
+from cvl.download.transport.answers import looks_like_html
+from cvl.download.transport.connections import Member
+from cvl.download.transport.http import ENDLESS, Address, Arrival, Opened, StaleError, opened
+from cvl.download.transport.part import Part
+from cvl.download.transport.policy import Budget
+from cvl.download.transport.ranges import Ranges, Span
+from cvl.download.transport.segment import Segment
+from cvl.download.transport.wire import chunks, translated
 from cvl.errors import GoneError, RefusedError, TransferError, WebPageError, WrongContentError
 from cvl.events import TransferProgress
 
