@@ -121,6 +121,24 @@ def test_without_a_number_of_jobs_the_work_is_done_all_the_same() -> None:
     assert run_shards(square, [1, 2, 3]) == [1, 4, 9]
 
 
+IN_PROCESSES = """
+from cvl.parallel import run_shards
+if __name__ == "__main__":
+    print(run_shards(abs, [-1, -2], jobs=2))
+"""
+
+
+@pytest.mark.parametrize("name", ["t" * 60, "t" * 120])
+def test_the_work_is_done_whatever_the_temporary_folder_is_called(tmp_path: Path, name: str) -> None:
+    """A socket in it may be called by no more than 107 bytes."""
+    (tmp_path / name).mkdir()
+    (tmp_path / "program.py").write_text(IN_PROCESSES)
+    environment = os.environ | {"TMPDIR": str(tmp_path / name), "PYTHONPATH": str(Path(cvl.__file__).parents[1])}
+    command = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.returncode) == ("[1, 2]\n", 0), done.stderr
+
+
 def test_nothing_to_do_is_nothing_done() -> None:
     assert run_shards(square, [], jobs=4) == []
 

@@ -109,6 +109,13 @@ class _Scout:
 
     def look(self, remote: Remote) -> Found:
         """What is here of one file, and for a list how much of what it names is still to be fetched."""
+        try:
+            return self._look(remote)
+        except FileNotFoundError:
+            # Nobody holds the tree yet: another fetch has just moved the file to where it is found now.
+            return self._look(remote)
+
+    def _look(self, remote: Remote) -> Found:
         found = self._look_at_file(remote)
         if remote.expand is None or found.presence is not Presence.LANDED:
             return found

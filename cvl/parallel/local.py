@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from tempfile import gettempdir
 from typing import TypeVar
 
 from cvl.errors import CvlError
@@ -23,6 +25,9 @@ R = TypeVar("R")
 # Ctrl-C and `scancel` reach the whole process group. Only the parent answers: workers that answered too would make a
 # cancelled run look like one whose workers crashed.
 _PARENT_ONLY = (signal.SIGINT, signal.SIGTERM)
+
+_LONGEST_SOCKET = 107
+_SOCKET_NAME = len("/pymp-01234567/listener-01234567")
 
 
 def run_in_processes(
@@ -46,10 +51,7 @@ def _run_here(function: Callable[[S], R], shards: Sequence[S], on_result: Callab
 def _run_with_workers(
     function: Callable[[S], R], shards: Sequence[S], workers: int, on_result: Callable[[R], None]
 ) -> list[R]:
-    # Not fork: a copy of a process whose threads hold locks can hang. The server is a process without any, which has
-    # loaded what the first workers need, so that further ones begin at once.
-    context = get_context("forkserver")
-    context.set_forkserver_preload([_home(function)])
+    context = _context(function)
     # The workers hold one end of a pipe and end when the other is closed: by us, or by the kernel when we are killed.
     leash, hand = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(leash,))
@@ -67,6 +69,24 @@ def _run_with_workers(
         hand.close()
         leash.close()
         pool.shutdown(cancel_futures=True)
+
+
+def _context(function: Callable[[S], R]) -> BaseContext:
+    """How workers begin.
+
+    Not as forks of this process: a copy of one whose threads hold locks can hang. They are forks of a server that has
+    no threads and has loaded what the first of them need, so that further ones begin at once. Where its socket cannot
+    be, for want of a temporary folder of a short name, each worker loads everything for itself.
+    """
+    try:
+        temporary = os.fsencode(gettempdir())
+    except FileNotFoundError:
+        return get_context("spawn")
+    if len(temporary) + _SOCKET_NAME > _LONGEST_SOCKET:
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([_home(function)])
+    return context
 
 
 def _home(function: Callable[[S], R]) -> str:

@@ -392,7 +392,9 @@ def test_a_body_without_length_is_held_to_a_size_that_is_known(
 ) -> None:
     web.inject(Fault("*", FaultKind.NO_RANGES))
     web.inject(Fault("*", kind))
-    with pytest.raises(TransferError, match=r"ended after 3,000,000 of 3,000,001 bytes"):
+    # A server that says no farewell over TLS cuts its answer, as far as anybody can tell.
+    ended = r"ended after 3,000,000 of 3,000,001 bytes|closed in the middle"
+    with pytest.raises(TransferError, match=ended):
         get(size=SIZE + 1)
     part.discard()
     get(size=SIZE)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from select import select
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from cvl.demo.internet.exchange import Certificate, Ending, Framing, Reply, Requ
 from cvl.demo.internet.ledger import Tally
 from cvl.demo.internet.stage import Stage
 
+_FAREWELL = 1.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
@@ -60,8 +62,9 @@ class Connection(BaseHTTPRequestHandler):
         """Close, in TLS with the farewell that tells a whole body from a cut one."""
         super().finish()
         if isinstance(self.request, ssl.SSLSocket):
-            # Without blocking, unwrap() says farewell and does not wait for the other side's.
+            # Without blocking, unwrap() says farewell and does not wait for the other side's; but it takes some room.
             with suppress(OSError, ValueError):
+                select([], [self.request], [], _FAREWELL)
                 self.request.setblocking(False)
                 self.request.unwrap()
         self.server.closed(self)

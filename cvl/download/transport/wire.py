@@ -47,6 +47,7 @@ _REDIRECTS = 20
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"cvl/{__version__}"}
 # pyreqwest's words, and httpx's.
 _PROXY_REFUSALS = ("tunnel error: proxy authorization required", "407 Proxy Authentication Required")
+_CUT_TLS = "without sending TLS close_notify"
 _NATIVE_RESPONSE = "pyreqwest_response"
 # As hyper puts it.
 _NEVER_CONNECTED = "client error (Connect)"
@@ -262,6 +263,8 @@ def _translation(url: str, error: Exception) -> CvlError:
         return CvlError(f"{url}: this process may open no more files and connections", hint=hint)
     if reason in _PROXY_REFUSALS:
         return proxy_refusal(url)
+    if _CUT_TLS in reason:
+        return TransferError(f"{url}: the connection was closed in the middle of the answer")
     if "certificate" in reason.lower():
         hint = "if a proxy or your organisation signs for it, name its authority's certificate in SSL_CERT_FILE"
         return RefusedError(f"{url}: the server's certificate is not trusted: {reason}", hint=hint)

@@ -177,7 +177,8 @@ def test_two_processes_on_one_tree_fetch_a_file_once(mine: Mine) -> None:
 def test_two_processes_that_begin_at_once_do_not_disturb_each_other(mine: Mine) -> None:
     mine.publish()
     both = [mine.start(), mine.start()]
-    assert [finish(process).code for process in both] == [0, 0]
+    done = [finish(process) for process in both]
+    assert [each.code for each in done] == [0, 0], done
     mine.assert_whole()
     mine.assert_little_again()
 
