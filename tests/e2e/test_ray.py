@@ -206,6 +206,46 @@ def test_tasks_end_with_the_command_that_is_stopped(
     wait_until(lambda: all(is_gone(pid) for pid in pids))
 
 
+LOOKING = """
+import sys, threading, time
+from pathlib import Path
+
+from cvl.errors import Cancelled
+from cvl.parallel import Engine, ready, run_shards
+
+begun = Path(sys.argv[1])
+
+def sleep(_shard):
+    begun.touch()
+    time.sleep(600)
+
+def look():
+    if begun.exists():
+        raise Cancelled("enough")
+
+def work():
+    try:
+        run_shards(sleep, [1], engine=Engine.RAY, look=look)
+    except Cancelled as error:
+        print(error)
+
+if __name__ == "__main__":
+    with ready(Engine.RAY):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+"""
+
+
+def test_a_thread_that_hears_no_signals_calls_the_work_off_by_looking(cvl: Cvl, nodes: Nodes, tmp_path: Path) -> None:
+    (tmp_path / "looking.py").write_text(LOOKING)
+    run_it = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = cvl.python(
+        run_it, str(tmp_path / "looking.py"), str(tmp_path / "begun"), env={"RAY_ADDRESS": nodes.address}
+    )
+    assert (done.code, done.stdout) == (0, "enough\n"), done.stderr
+
+
 def test_where_nobody_listens_the_error_says_so_at_once(tmp_path: Path, nodes: Nodes) -> None:
     done = run(tmp_path, Nodes(nodes._process, "127.0.0.1:1"), "return shard")
     assert done.code == 1
