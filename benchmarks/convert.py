@@ -11,32 +11,25 @@ each one ours is.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
-import json
 import os
-import platform
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import natural_pictures
+from contest.command import Contest
 from contest.contender import Contender, Scenario
 from contest.contents import digest_of
 from contest.cost import FailedRunError
-from contest.rounds import hold
-from contest.table import lines_of
+from contest.peers import absent, install
 from PIL import Image
 
 _REPOSITORY = Path(__file__).parent.parent
-_PACKAGES = {"mogrify": "imagemagick", "file": "file", "find": "findutils"}
 _PICTURES = "data/ocr_vqa/images"
 _DRAWN = 40
 """Different pictures; what is converted are copies of them, each a file of its own."""
@@ -94,7 +87,7 @@ def gifs(folder: Path, sizes: Sizes) -> Iterator[Scenario]:
     contenders = [
         Contender("cvl convert", lambda turn: _cvl(_pictures(store, turn)), _ENVIRONMENT),
         Contender("the document's loop", lambda turn: _loop(_pictures(store, turn))),
-        Contender("mogrify -format jpg", lambda turn: _mogrify(_pictures(store, turn)), absent=_absent("mogrify")),
+        Contender("mogrify -format jpg", lambda turn: _mogrify(_pictures(store, turn)), absent=absent("mogrify")),
     ]
     total = sum(len(drawn[number % _DRAWN]) for number in range(sizes.gifs))
     title = f"GIFs of {sizes.width}×{sizes.height} become JPEGs of quality 95"
@@ -128,7 +121,6 @@ def scan(folder: Path, sizes: Sizes) -> Iterator[Scenario]:
     yield Scenario(title, len(data) * sizes.jpegs, sizes.jpegs, contenders, check, per_file=True)
 
 
-SCENARIOS = {"gifs": gifs, "scan": scan}
 _ENVIRONMENT = {"PYTHONPATH": str(_REPOSITORY)}
 
 
@@ -179,11 +171,7 @@ def _mogrify(pictures: Path) -> Sequence[str]:
 
 
 def _silent(name: str, command: str, program: str) -> Contender:
-    return Contender(name, lambda _: ["sh", "-c", f"{command} > /dev/null"], absent=_absent(program))
-
-
-def _absent(program: str) -> str:
-    return "" if shutil.which(program) else f"{program} is not installed"
+    return Contender(name, lambda _: ["sh", "-c", f"{command} > /dev/null"], absent=absent(program))
 
 
 def _check(turn: Path, expected: Sequence[bytes], count: int) -> None:
@@ -199,61 +187,13 @@ def _check(turn: Path, expected: Sequence[bytes], count: int) -> None:
         raise FailedRunError(f"{len(wrong)} JPEGs are not those of the document's loop, such as {wrong[0]}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints. Returns 1 if ours failed, else 0."""
-    options = _options(arguments)
-    if options.set_up:
-        _set_up()
-    report: dict[str, Any] = {"machine": _machine(), "rounds": options.rounds, "tiny": options.tiny, "scenarios": {}}
-    for name in options.scenario:
-        report["scenarios"][name] = _measure(name, options)
-        if options.output:
-            options.output.write_text(json.dumps(report, indent=2) + "\n")
-    return int(any(scenario["rows"][0]["trouble"] for scenario in report["scenarios"].values()))
-
-
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="`cvl convert` against what people use.")
-    parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="default: all")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contender")
-    parser.add_argument("--output", type=Path, help="a file for the figures, as JSON")
-    parser.add_argument("--folder", type=Path, help="where to work, on the disk to measure; default: the temporary one")
-    parser.add_argument("--set-up", action="store_true", help="install the other programs first, as root on Debian")
-    parser.add_argument("--tiny", action="store_true", help="seconds in place of minutes, to see that this works")
-    return parser.parse_args(arguments)
-
-
-def _measure(name: str, options: argparse.Namespace) -> Mapping[str, Any]:
-    load = os.getloadavg()[0]
-    scenario_of: Callable[[Path, Sizes], Any] = SCENARIOS[name]
-    sizes = _TINY if options.tiny else Sizes()
-    with (
-        tempfile.TemporaryDirectory(prefix="cvl-benchmark-", dir=options.folder) as temporary,
-        scenario_of(Path(temporary), sizes) as scenario,
-    ):
-        rows = hold(scenario, options.rounds, Path(temporary), _tell)
-    for line in lines_of(name, scenario, rows):
-        print(line)  # noqa: T201
-    print(flush=True)  # noqa: T201
-    facts = {"title": scenario.title, "bytes": scenario.bytes, "files": scenario.files, "load_before": load}
-    return facts | {"load_after": os.getloadavg()[0], "rows": [asdict(row) for row in rows]}
-
-
-def _set_up() -> None:
-    missing = [package for program, package in _PACKAGES.items() if not shutil.which(program)]
-    if missing:
-        quiet = {"env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, "check": True}
-        subprocess.run(["apt-get", "-qq", "update"], **quiet)  # type: ignore[call-overload]
-        subprocess.run(["apt-get", "-qq", "install", "--no-install-recommends", *missing], **quiet)  # type: ignore[call-overload]
-
-
-def _machine() -> Mapping[str, Any]:
-    return {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
-
+CONVERSION = Contest(
+    description="`cvl convert` against what people use.",
+    scenarios={"gifs": gifs, "scan": scan},
+    sizes=Sizes(),
+    tiny=_TINY,
+    set_up=partial(install, {"mogrify": "imagemagick", "file": "file", "find": "findutils"}),
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(CONVERSION.run())

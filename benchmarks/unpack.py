@@ -11,35 +11,27 @@ a table for each scenario: medians over the rounds, peak memory, and how many ti
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import io
-import json
-import os
-import platform
 import random
-import shutil
-import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from contest.command import Contest
 from contest.contender import Contender, Scenario
 from contest.contents import digest_of, files_below
 from contest.cost import FailedRunError
-from contest.rounds import hold
-from contest.table import lines_of
+from contest.peers import absent, install
 
 _REPOSITORY = Path(__file__).parent.parent
-_PACKAGES = {"unzip": "unzip", "bsdtar": "libarchive-tools", "tar": "tar"}
-
 # `unpack` with what it needs of a manifest. A whole `cvl fetch` reads manifests, too, which takes 0.2 s more.
 _OURS = """
 import sys
@@ -74,67 +66,16 @@ _TINY = Sizes(pictures=40, pairs=5, large=20_000, mask=9_000)
 Digests = dict[str, bytes]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measures and prints. Returns 1 if ours failed, else 0."""
-    options = _options(arguments)
-    if options.set_up:
-        _set_up()
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    report: dict[str, Any] = {"machine": machine, "rounds": options.rounds, "tiny": options.tiny, "scenarios": {}}
-    # What was written goes at the end only: after a large deletion, ext4 is slow at making files for minutes.
-    with tempfile.TemporaryDirectory(prefix="cvl-benchmark-", dir=options.folder) as temporary:
-        for name in options.scenario:
-            report["scenarios"][name] = _measure(name, Path(temporary, name), options)
-            if options.output:
-                options.output.write_text(json.dumps(report, indent=2) + "\n")
-    return int(any(scenario["rows"][0]["trouble"] for scenario in report["scenarios"].values()))
-
-
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="cvl's unpacking against unzip, bsdtar and GNU tar.")
-    parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="default: all")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contender")
-    parser.add_argument("--output", type=Path, help="a file for the figures, as JSON")
-    parser.add_argument("--folder", type=Path, help="where to work, on the disk to measure; default: the temporary one")
-    parser.add_argument("--set-up", action="store_true", help="install the other programs first")
-    parser.add_argument("--tiny", action="store_true", help="seconds in place of minutes, to see that this works")
-    return parser.parse_args(arguments)
-
-
-def _set_up() -> None:
-    """Install what is missing from Debian, where we are root and there is apt-get."""
-    missing = [package for program, package in _PACKAGES.items() if not shutil.which(program)]
-    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--no-install-recommends", *missing]):
-            subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
-
-
-def _measure(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One scenario, with its table."""
-    folder.mkdir()
-    scenario = SCENARIOS[name](folder, _TINY if options.tiny else Sizes())
-    load = os.getloadavg()[0]
-    rows = hold(scenario, options.rounds, folder, _tell)
-    for line in lines_of(name, scenario, rows):
-        print(line)  # noqa: T201
-    print(f"  load before: {load:.1f}\n", flush=True)  # noqa: T201
-    facts = {"title": scenario.title, "bytes": scenario.bytes, "files": scenario.files, "load_before": load}
-    return facts | {"rows": [asdict(row) for row in rows]}
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _stored(folder: Path, sizes: Sizes) -> Scenario:
+@contextmanager
+def _stored(folder: Path, sizes: Sizes) -> Iterator[Scenario]:
     """A zip whose pictures are stored, as in most of the sources."""
-    return _zip(folder, sizes, zipfile.ZIP_STORED, "stored")
+    yield _zip(folder, sizes, zipfile.ZIP_STORED, "stored")
 
 
-def _deflated(folder: Path, sizes: Sizes) -> Scenario:
+@contextmanager
+def _deflated(folder: Path, sizes: Sizes) -> Iterator[Scenario]:
     """A zip whose pictures are deflated."""
-    return _zip(folder, sizes, zipfile.ZIP_DEFLATED, "deflated")
+    yield _zip(folder, sizes, zipfile.ZIP_DEFLATED, "deflated")
 
 
 def _zip(folder: Path, sizes: Sizes, method: int, called: str) -> Scenario:
@@ -157,7 +98,8 @@ def _zip(folder: Path, sizes: Sizes, method: int, called: str) -> Scenario:
     return _scenario(f"JPEGs {called} in a zip", archive, digests, total, contenders)
 
 
-def _masked(folder: Path, sizes: Sizes) -> Scenario:
+@contextmanager
+def _masked(folder: Path, sizes: Sizes) -> Iterator[Scenario]:
     """A gzipped tar of pictures and masks, as SA-1B's shards are, of which the masks are skipped."""
     archive, digests, total = folder / "shard.tar", Digests(), 0
     masks = random.Random(1)
@@ -173,14 +115,7 @@ def _masked(folder: Path, sizes: Sizes) -> Scenario:
         _peer("tar xzf", ["tar", "xzf", str(archive), "--exclude=*.json", "-C"]),
         _peer("bsdtar", ["bsdtar", "-xf", str(archive), "--exclude=*.json", "-C"]),
     ]
-    return _scenario("JPEGs in a tar.gz, masks skipped", archive, digests, total, contenders)
-
-
-SCENARIOS: Mapping[str, Callable[[Path, Sizes], Scenario]] = {
-    "stored": _stored,
-    "deflated": _deflated,
-    "tar.gz": _masked,
-}
+    yield _scenario("JPEGs in a tar.gz, masks skipped", archive, digests, total, contenders)
 
 
 def _pictures(count: int, size: int) -> Iterator[bytes]:
@@ -224,10 +159,16 @@ def _ours(archive: Path, *exclude: str) -> Contender:
 
 
 def _peer(name: str, command: Sequence[str]) -> Contender:
-    program = shutil.which(command[0])
-    absent = "" if program else f"{command[0]} is not installed"
-    return Contender(name, lambda folder: [program or command[0], *command[1:], str(folder)], absent=absent)
+    return Contender(name, lambda folder: [*command, str(folder)], absent=absent(command[0]))
 
+
+UNPACKING = Contest(
+    description="cvl's unpacking against unzip, bsdtar and GNU tar.",
+    scenarios={"stored": _stored, "deflated": _deflated, "tar.gz": _masked},
+    sizes=Sizes(),
+    tiny=_TINY,
+    set_up=partial(install, {"unzip": "unzip", "bsdtar": "libarchive-tools", "tar": "tar"}),
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(UNPACKING.run())

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nginx
@@ -31,17 +32,29 @@ def img2dataset() -> Path:
     return cache / "cvl-benchmarks" / f"img2dataset-{_IMG2DATASET}" / "bin" / "img2dataset"
 
 
-def set_up() -> None:
-    """Install what is missing: Debian's packages where we are root and there is apt-get, and img2dataset.
+def install(packages: Mapping[str, str]) -> None:
+    """Install the programs that are missing from Debian, where we are root and there is apt-get.
+
+    Args:
+        packages: Debian's, by the names of the programs.
 
     Raises:
         subprocess.CalledProcessError: an installation failed.
     """
-    missing = [package for name, package in _APT.items() if not (nginx.PROGRAM if name == "nginx" else program(name))]
+    missing = [package for name, package in packages.items() if not program(name)]
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, "check": True}
-        subprocess.run(["apt-get", "-qq", "update"], **quiet)  # type: ignore[call-overload]
-        subprocess.run(["apt-get", "-qq", "install", "--no-install-recommends", *missing], **quiet)  # type: ignore[call-overload]
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--no-install-recommends", *missing]):
+            subprocess.run(["apt-get", "-qq", *command], env=environment, check=True)
+
+
+def set_up() -> None:
+    """Install what `fetch.py` compares with: Debian's packages, and img2dataset.
+
+    Raises:
+        subprocess.CalledProcessError: an installation failed.
+    """
+    install(_APT if nginx.PROGRAM is None else {name: _APT[name] for name in _APT if name != "nginx"})
     if not img2dataset().exists():
         folder = img2dataset().parent.parent
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)

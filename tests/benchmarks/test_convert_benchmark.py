@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "convert.py"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the benchmark printed and wrote, and what it left in its folder."""
-
-    code: int
-    stdout: str
-    stderr: str
-    report: Any
-    left: list[Path]
-
-    def rows(self, scenario: str) -> dict[str, Any]:
-        return {row["name"]: row for row in self.report["scenarios"][scenario]["rows"]}
-
-
-def run(folder: Path, *arguments: str, path: str | None = None) -> Outcome:
-    work = folder / "work"
-    work.mkdir()
-    command = [sys.executable, str(SCRIPT), "--tiny", "--folder", str(work), "--output", str(folder / "figures.json")]
-    environment = os.environ | {"PATH": path or os.environ["PATH"]}
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
-    assert (folder / "figures.json").exists(), done.stderr
-    report = json.loads((folder / "figures.json").read_bytes())
-    return Outcome(done.returncode, done.stdout, done.stderr, report, list(work.iterdir()))
+from contests import Outcome, run
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(tmp_path_factory.mktemp("convert"), "--rounds", "2")
+    return run("convert.py", tmp_path_factory.mktemp("convert"), "--rounds", "2")
 
 
 def test_every_scenario_has_its_figures(done: Outcome) -> None:
@@ -79,7 +48,7 @@ def test_who_is_not_installed_has_a_row_that_says_so(tmp_path: Path) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "sh").symlink_to("/bin/sh")
-    done = run(tmp_path, "--rounds", "1", path=str(programs))
+    done = run("convert.py", tmp_path, "--rounds", "1", path=str(programs))
     assert done.code == 0, done.stderr
     assert done.rows("gifs")["mogrify -format jpg"]["trouble"] == "mogrify is not installed"
     assert done.rows("scan")["file"]["trouble"] == "file is not installed"
@@ -91,6 +60,6 @@ def test_a_program_that_makes_too_few_is_found_out(tmp_path: Path) -> None:
     programs.mkdir()
     (programs / "mogrify").write_text("#!/bin/sh\nexit 0\n")
     (programs / "mogrify").chmod(0o755)
-    done = run(tmp_path, "--rounds", "1", "--scenario", "gifs", path=f"{programs}:{os.environ['PATH']}")
+    done = run("convert.py", tmp_path, "--rounds", "1", "--scenario", "gifs", path=f"{programs}:{os.environ['PATH']}")
     assert done.rows("gifs")["mogrify -format jpg"]["trouble"] == "expected 60 JPEGs, found 0"
     assert done.code == 0

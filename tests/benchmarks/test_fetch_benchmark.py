@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nginx
 import pytest
+from contests import Outcome, run
 
 pytestmark = pytest.mark.skipif(nginx.PROGRAM is None, reason=nginx.ABSENT)
 
-SCRIPT = Path(__file__).parent.parent.parent / "benchmarks" / "fetch.py"
 MANY = ("small", "ledger")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the benchmark printed and wrote, and what it left in its folder."""
-
-    code: int
-    stdout: str
-    stderr: str
-    report: Any
-    left: list[Path]
-
-    def rows(self, scenario: str) -> dict[str, Any]:
-        return {row["name"]: row for row in self.report["scenarios"][scenario]["rows"]}
-
-
-def run(folder: Path, *arguments: str, path: str | None = None) -> Outcome:
-    """Run it in `folder`, with nothing to compare with but what is on `path` and beside Python."""
-    work = folder / "work"
-    work.mkdir()
-    environment = os.environ | {"PATH": path or os.environ["PATH"], "XDG_CACHE_HOME": str(folder)}
-    command = [sys.executable, str(SCRIPT), "--tiny", "--folder", str(work), "--output", str(folder / "figures.json")]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=environment)
-    assert (folder / "figures.json").exists(), done.stderr
-    report = json.loads((folder / "figures.json").read_bytes())
-    return Outcome(done.returncode, done.stdout, done.stderr, report, list(work.iterdir()))
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return run(tmp_path_factory.mktemp("fetch"), "--rounds", "1")
+    return run("fetch.py", tmp_path_factory.mktemp("fetch"), "--rounds", "1")
 
 
 def test_every_scenario_is_fetched_and_has_its_figures(done: Outcome) -> None:
@@ -95,7 +64,7 @@ def test_nothing_is_left_behind(done: Outcome) -> None:
 
 
 def test_who_is_not_installed_has_a_row_that_says_so(tmp_path: Path) -> None:
-    done = run(tmp_path, "--rounds", "1", "--scenario", "big", "small", path=str(tmp_path))
+    done = run("fetch.py", tmp_path, "--rounds", "1", "--scenario", "big", "small", path=str(tmp_path))
     assert done.code == 0, done.stderr
     assert done.rows("big")["cvl"]["figures"]
     absent = {row["name"]: row["trouble"] for scenario in ("big", "small") for row in done.rows(scenario).values()}
@@ -114,7 +83,7 @@ def test_a_contender_that_brings_other_bytes_is_found_out_and_tells_in_its_row(t
     programs.mkdir()
     (programs / "aria2c").write_text('#!/bin/sh\nwhile [ "$1" != -d ]; do shift; done\necho nothing > "$2/big.bin"\n')
     (programs / "aria2c").chmod(0o755)
-    done = run(tmp_path, "--rounds", "1", "--scenario", "big", path=f"{programs}:{os.environ['PATH']}")
+    done = run("fetch.py", tmp_path, "--rounds", "1", "--scenario", "big", path=f"{programs}:{os.environ['PATH']}")
     row = done.rows("big")["aria2c -x16 -s16 --checksum"]
     assert row["figures"] is None
     assert row["trouble"].startswith("expected one file of 3000000 bytes")
@@ -122,7 +91,7 @@ def test_a_contender_that_brings_other_bytes_is_found_out_and_tells_in_its_row(t
 
 
 def test_medians_and_ratios_are_over_the_rounds_in_alternating_order(tmp_path: Path) -> None:
-    done = run(tmp_path, "--rounds", "3", "--scenario", "big")
+    done = run("fetch.py", tmp_path, "--rounds", "3", "--scenario", "big")
     mine = done.rows("big")["cvl"]["figures"]
     for row in done.rows("big").values():
         if figures := row["figures"]:

@@ -240,9 +240,7 @@ if __name__ == "__main__":
 def test_a_thread_that_hears_no_signals_calls_the_work_off_by_looking(cvl: Cvl, nodes: Nodes, tmp_path: Path) -> None:
     (tmp_path / "looking.py").write_text(LOOKING)
     run_it = "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    done = cvl.python(
-        run_it, str(tmp_path / "looking.py"), str(tmp_path / "begun"), env={"RAY_ADDRESS": nodes.address}
-    )
+    done = cvl.python(run_it, str(tmp_path / "looking.py"), str(tmp_path / "begun"), env={"RAY_ADDRESS": nodes.address})
     assert (done.code, done.stdout) == (0, "enough\n"), done.stderr
 
 
