@@ -16,8 +16,9 @@ demo: $(VENV)/.demo
 demo-seeds: $(VENV)/.demo
 	$(RUN) cvl demo cvl-demo --seeds 3
 
+# Many tests wait for a clock or for a process: half as many again as there are cores keep them all busy.
 test: $(VENV)/.dev
-	$(RUN) pytest --numprocesses auto
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) * 3 / 2)) $(RUN) pytest --numprocesses auto
 
 check: $(VENV)/.dev
 	$(RUN) ruff format --check .

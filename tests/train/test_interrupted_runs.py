@@ -247,7 +247,9 @@ def test_two_runs_do_not_train_in_one_folder(unfinished: Workshop) -> None:
         go_on(unfinished, UNFINISHED)
 
 
-@pytest.mark.parametrize(("zero", "processes"), [("none", 1), ("zero2", 1), ("zero3", 2)])
+@pytest.mark.parametrize(
+    ("zero", "processes"), [("none", 1), pytest.param("zero2", 1, marks=pytest.mark.soak), ("zero3", 2)]
+)
 def test_killed_in_mid_stage_it_goes_on_and_ends_with_the_same_weights(
     zero_runs: Workshop, plain: StageFolder, tmp_path: Path, zero: str, processes: int
 ) -> None:
