@@ -60,9 +60,7 @@ class Contest(Generic[S]):
         parser.add_argument("--scenario", nargs="+", choices=names, default=names, help="default: all")
         parser.add_argument("--rounds", type=int, default=5, help="runs of each contender")
         parser.add_argument("--output", type=Path, help="a file for the figures, as JSON")
-        parser.add_argument(
-            "--folder", type=Path, help="where to work, on the disk to measure; default: any"
-        )
+        parser.add_argument("--folder", type=Path, help="where to work, on the disk to measure; default: any")
         parser.add_argument("--set-up", action="store_true", help="install the other programs first, as root on Debian")
         parser.add_argument("--tiny", action="store_true", help="seconds in place of minutes, to see that this works")
         return parser.parse_args(arguments)
