@@ -13,6 +13,7 @@ from cvl.errors import EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
     from cvl.download.fetch import Options, Prepared
+    from cvl.download.select import Request
     from cvl.manifest import Catalog
     from cvl.root import Root
 
@@ -74,16 +75,13 @@ def fetch(
     cvl fetch all --skip-gated
     """
     from cvl.download.fetch import Options, prepare
-    from cvl.download.select import Request
     from cvl.download.transport.policy import Policy
     from cvl.manifest import load_catalog
     from cvl.parallel import WHOLE, Engine, Part
     from cvl.root import Root
 
     catalog, tree = load_catalog(manifests), Root(root)
-    chosen = tuple(names or ())
-    others = dict(_alternative(text, chosen, catalog) for text in alternatives or [])
-    request = Request(chosen, stage, _shards(shards or []), others, frozenset(mirrors or ()))
+    request = _request(catalog, names or [], stage, shards or [], alternatives or [], mirrors or [])
     how = Options(
         jobs=jobs,
         sam_links=sam_links,
@@ -106,6 +104,20 @@ def fetch(
         _show(prepared, as_json=as_json)
     else:
         _carry_out(prepared, catalog, tree, how, as_json=as_json)
+
+
+def _request(
+    catalog: Catalog,
+    names: list[str],
+    stage: int | None,
+    shards: list[str],
+    alternatives: list[str],
+    mirrors: list[str],
+) -> Request:
+    from cvl.download.select import Request
+
+    others = dict(_alternative(text, tuple(names), catalog) for text in alternatives)
+    return Request(tuple(names), stage, _shards(shards), others, frozenset(mirrors))
 
 
 def _show(prepared: Prepared, *, as_json: bool) -> None:
