@@ -121,8 +121,6 @@ class Connection(BaseHTTPRequestHandler):
         context = self.server.stage.authority.context(host, certificate)
         self.rfile.close()
         try:
-            # Of a client that was killed by now, ssl would leave a socket that nobody can close.
-            self.request.getpeername()
             self.request = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
             self.setup()
             self.request.do_handshake()

@@ -13,6 +13,13 @@ from cvl.demo.internet.exchange import Certificate
 _ELSEWHERE = "elsewhere.example"
 
 
+class _Accepted(ssl.SSLSocket):
+    """The server's side of a connection. If its client left before the handshake, ssl drops it without closing it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Authority:
     """A certificate authority whose key exists in memory only, and a second one that no client has heard of.
 
@@ -41,6 +48,7 @@ class Authority:
         authority = self._stranger if certificate is Certificate.UNKNOWN_AUTHORITY else self._ca
         name = _ELSEWHERE if certificate is Certificate.OTHER_NAME else host
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslsocket_class = _Accepted
         context.set_alpn_protocols(["http/1.1"])
         authority.issue_cert(name).configure_cert(context)
         return context
