@@ -7,12 +7,36 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvl.errors import AnnotationError
+
+
+class Mapped(mmap.mmap):
+    """A file's bytes, mapped to be searched; a slice is read, which takes less time than to have its pages mapped."""
+
+    _descriptor: int
+
+    @classmethod
+    def of(cls, descriptor: int) -> Mapped:
+        """Those of an open file, which stays open as long as slices are wanted."""
+        mapped = cls(descriptor, 0, access=mmap.ACCESS_READ)
+        mapped._descriptor = descriptor
+        return mapped
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> bytes: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> int | bytes:
+        if not isinstance(place, slice):
+            return super().__getitem__(place)
+        begin, end, _ = place.indices(len(self))
+        return os.pread(self._descriptor, max(0, end - begin), begin)
+
 
 Buffer: TypeAlias = bytes | bytearray | mmap.mmap
 Spans: TypeAlias = tuple[NDArray[np.uint64], NDArray[np.uint64]]
@@ -34,7 +58,7 @@ def instruction_file(path: Path) -> Iterator[tuple[Buffer, os.stat_result]]:
     with file:
         stat = os.fstat(file.fileno())
         # An empty file cannot be mapped. The map is not closed by hand: an exception's traceback may still hold views.
-        yield (mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if stat.st_size else b""), stat
+        yield (Mapped.of(file.fileno()) if stat.st_size else b""), stat
 
 
 def forget(buffer: Buffer, begin: int, end: int) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from cvl.annotations.buffer import Buffer, forget, instruction_file
 from cvl.annotations.cut import bracketed
@@ -68,6 +67,8 @@ def build_index(
 @contextmanager
 def _alone(source: AnnotationFile, folder: Path) -> Iterator[None]:
     """Holds the lock of this index, which spares the others work; what they read needs no lock."""
+    from filelock import FileLock  # noqa: PLC0415 - workers, which build nothing, begin sooner without it
+
     lock = FileLock(folder / f"{source.name}.lock")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -115,12 +115,9 @@ def _one_by_one(found: list[Findings]) -> tuple[list[str], Columns]:
 
 
 def _images(images: list[str]) -> Columns:
-    encoded = [image.encode() for image in images]
-    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-    return {
-        "image_start": np.cumsum(lengths + 1),  # the end of each is the start of the next
-        "images": np.frombuffer(b"\0".join([*encoded, b""]), dtype=np.uint8),
-    }
+    text = np.frombuffer("\0".join([*images, ""]).encode(), dtype=np.uint8)
+    # The end of each is the start of the next.
+    return {"image_start": np.flatnonzero(text == 0) + 1, "images": text}
 
 
 def _is_lenient_json(raw: bytes) -> bool:

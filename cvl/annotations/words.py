@@ -19,13 +19,15 @@ Positions: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 _Bytes: TypeAlias = NDArray[np.uint8]
 
-_SPACE, _LINE_FEED = 32, 10
+_SPACE, _LINE_FEED = np.uint8(32), np.uint8(10)
+_AFTER_LINE_FEED = np.uint8(11)
 _PADDING = "\n" * 16
+_WIDEST_BLANK = 0x3000
 
 
 def _wide_blanks() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The white space beyond ASCII as numbers of two and of three bytes of UTF-8; there is none of four."""
-    encoded = [chr(code).encode() for code in range(128, 0xD800) if chr(code).isspace()]
+    encoded = [chr(code).encode() for code in range(128, _WIDEST_BLANK + 1) if chr(code).isspace()]
     return tuple(  # type: ignore[return-value]
         np.array([int.from_bytes(text) for text in encoded if len(text) == length]) for length in (2, 3)
     )
@@ -68,7 +70,7 @@ class Texts:
     def words(self) -> Counts:
         """How many words each text has."""
         blank = self._blanks()
-        counts = _counts_between(blank[:-1] & ~blank[1:], self.bounds)
+        counts = _counts_between(blank[:-1] > blank[1:], self.bounds)
         if not self.is_ascii:
             for number in np.flatnonzero(self._with_wide_blanks()).tolist():
                 counts[number] = len(self.values[number].split())
@@ -98,11 +100,10 @@ class Texts:
     def _blanks(self) -> Flags:
         """Whether each byte is what `str.isspace` names in ASCII: the space, 9 to 13 and 28 to 31."""
         codes = self.codes
-        low: Flags = codes <= _SPACE
-        usual = np.count_nonzero(codes == _SPACE) + np.count_nonzero(codes == _LINE_FEED)
-        if np.count_nonzero(low) == usual:
+        # Nearly always there is nothing else up to the space than it and line feeds. What is below wraps to the top.
+        if codes.min() >= _LINE_FEED and (codes - _AFTER_LINE_FEED).min() >= _SPACE - _AFTER_LINE_FEED:
+            low: Flags = codes <= _SPACE
             return low
-        # What is below wraps to a high number.
         blank: Flags = (codes == _SPACE) | (codes - np.uint8(9) <= 4) | (codes - np.uint8(28) <= 3)
         return blank
 

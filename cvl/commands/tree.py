@@ -118,12 +118,15 @@ def verify_layout(
     from cvl.output.tables import print_report
     from cvl.parallel import WHOLE, Engine, Part
     from cvl.root import Root
+    from cvl.verify.ahead import look_ahead
+
+    _check_wishes(fix=fix, yes=yes, dry_run=dry_run, undo=undo)
+    catalog, tree = load_catalog(manifests), Root(root)
+    look_ahead(catalog, tree, jobs)
     from cvl.verify.decode import Depth
     from cvl.verify.pictures import Work
     from cvl.verify.verify import Checks, verify
 
-    _check_wishes(fix=fix, yes=yes, dry_run=dry_run, undo=undo)
-    catalog, tree = load_catalog(manifests), Root(root)
     work = Work(jobs, Engine(engine), Part.parse(part) if part is not None else WHOLE)
     checks = Checks(Depth[decode.name] if decode is not None else None, references_only, work)
     if page is not None:

@@ -6,8 +6,8 @@ of several commands that know nothing of each other, as in a Slurm array.
 
 from __future__ import annotations
 
-from cvl.parallel.engine import Engine, ready, run_shards
+from cvl.parallel.engine import Engine, prepare, ready, run_shards
 from cvl.parallel.part import WHOLE, Part
 from cvl.parallel.shards import cores, shards_of
 
-__all__ = ["WHOLE", "Engine", "Part", "cores", "ready", "run_shards", "shards_of"]
+__all__ = ["WHOLE", "Engine", "Part", "cores", "prepare", "ready", "run_shards", "shards_of"]

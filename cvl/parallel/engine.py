@@ -70,6 +70,17 @@ def run_shards(
     return run_in_processes(function, shards, jobs, listener)
 
 
+def prepare(modules: Sequence[str]) -> None:
+    """Let modules be loaded for the workers of later calls, beside whatever this process goes on with.
+
+    Args:
+        modules: what the functions of those calls come from. One that cannot be loaded is passed over.
+    """
+    from cvl.parallel.local import prepare_workers  # noqa: PLC0415 - `cvl --help` names the engines, no more
+
+    prepare_workers(modules)
+
+
 def ready(engine: Engine) -> AbstractContextManager[None]:
     """With the engine at hand for all that is run within, by any thread: a cluster is connected to once, not each time.
 

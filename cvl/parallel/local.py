@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from tempfile import gettempdir
@@ -51,7 +52,7 @@ def _run_here(function: Callable[[S], R], shards: Sequence[S], on_result: Callab
 def _run_with_workers(
     function: Callable[[S], R], shards: Sequence[S], workers: int, on_result: Callable[[R], None]
 ) -> list[R]:
-    context = _context(function)
+    context = _context([_home(function)])
     # The workers hold one end of a pipe and end when the other is closed: by us, or by the kernel when we are killed.
     leash, hand = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(leash,))
@@ -71,22 +72,41 @@ def _run_with_workers(
         pool.shutdown(cancel_futures=True)
 
 
-def _context(function: Callable[[S], R]) -> BaseContext:
-    """How workers begin.
+def prepare_workers(modules: Sequence[str]) -> None:
+    """`prepare` with processes of this machine."""
+    if _server_can_be():
+        _context(modules)
+        with _signals_held_back():
+            forkserver.ensure_running()
+
+
+def _context(modules: Sequence[str]) -> BaseContext:
+    """How workers begin, which need these modules.
 
     Not as forks of this process: a copy of one whose threads hold locks can hang. They are forks of a server that has
-    no threads and has loaded what the first of them need, so that further ones begin at once. Where its socket cannot
-    be, for want of a temporary folder of a short name, each worker loads everything for itself.
+    no threads and has loaded what the first of them need, so that further ones begin at once. Where it cannot be, each
+    worker loads everything for itself.
     """
+    if not _server_can_be():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([_program(), *modules])
+    return context
+
+
+def _server_can_be() -> bool:
+    """Whether there is a temporary folder, of a name short enough for a socket in it."""
     try:
         temporary = os.fsencode(gettempdir())
     except FileNotFoundError:
-        return get_context("spawn")
-    if len(temporary) + _SOCKET_NAME > _LONGEST_SOCKET:
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload([_home(function)])
-    return context
+        return False
+    return len(temporary) + _SOCKET_NAME <= _LONGEST_SOCKET
+
+
+def _program() -> str:
+    """The module that a worker would load first, because this process began with it."""
+    spec = sys.modules["__main__"].__spec__
+    return spec.name if spec is not None else "__main__"
 
 
 def _home(function: Callable[[S], R]) -> str:

@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import filterfalse, islice
-from operator import attrgetter, methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +26,6 @@ _WORTH_IT = 8 << 20
 _TOGETHER = 64
 
 _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class Tree:
         for folder, place in real.items():
             self._listings[folder] = self._listings[first[place]]
             if gone := found.get(first[place]):
-                names = set(gone.split(b"\0")[:-1]).intersection(named[folder].split(b"\0")[:-1])
+                names = _names(gone) & _names(named[folder])
                 missing |= {os.fsencode(folder) + b"/" + name for name in names}
         return missing
 
@@ -206,10 +203,9 @@ def _list_shard(shard: _Shard) -> tuple[dict[str, Listing], Grouped]:
             listing = found[folder] = _list(shard.root / folder, sizes=shard.sizes)
         below = (f"{folder}/{name}" for name in listing.folders - listing.links)
         pending += [path for path in below if path not in shard.stop]
-        if named := shard.folders.get(folder):
-            here = set(listing.text.split(b"\0")[:-1])
-            if gone := set(filterfalse(here.__contains__, named.split(b"\0")[:-1])):
-                missing[folder] = b"\0".join([*gone, b""])
+        named = shard.folders.get(folder)
+        if named and (gone := _names(named) - _names(listing.text)):
+            missing[folder] = b"\0".join([*gone, b""])
     return found, missing
 
 
@@ -232,24 +228,17 @@ def _list_open(folder: int, *, sizes: bool) -> Listing:
     others: list[os.DirEntry[str]] = []
     # An open folder, because the system then need not find its way there for every file whose size it is asked for.
     with os.scandir(folder) as entries:
-        # By the thousand and in C as far as can be: there are a million of them.
-        while chunk := list(islice(entries, _CHUNK)):
-            files = list(filter(_is_file, chunk))
-            if len(files) < len(chunk):
-                others += (entry for entry in chunk if not _is_file(entry) and not entry.name.startswith("."))
-            names += map(_name, files)
-            if sizes:
-                empty += _empty(files)
-        return _with_others(_visible(names), _visible(empty) if sizes else None, others)
-
-
-def _empty(files: list[os.DirEntry[str]]) -> list[str]:
-    """Those of some files that have no byte."""
-    try:
-        return [entry.name for entry in files if not entry.stat(follow_symlinks=False).st_size]
-    except FileNotFoundError:
-        # One went meanwhile. Asking in this way for each would take a tenth longer.
-        return [entry.name for entry in files if _is_empty(entry)]
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                others.append(entry)
+                continue
+            names.append(name)
+            if sizes and _is_empty(entry):
+                empty.append(name)
+        return _with_others(names, empty if sizes else None, others)
 
 
 def _is_empty(entry: os.DirEntry[str]) -> bool:
@@ -257,11 +246,6 @@ def _is_empty(entry: os.DirEntry[str]) -> bool:
         return not entry.stat().st_size
     except OSError:
         return False  # it went meanwhile, or a link leads nowhere
-
-
-def _visible(names: list[str]) -> list[str]:
-    """The names without hidden ones, of which there are few."""
-    return [name for name in names if not name.startswith(".")] if any(map(_hidden, names)) else names
 
 
 def _with_others(names: list[str], empty: list[str] | None, others: list[os.DirEntry[str]]) -> Listing:
@@ -273,16 +257,11 @@ def _with_others(names: list[str], empty: list[str] | None, others: list[os.DirE
         empty = [*empty, *(entry.name for entry in files if entry.is_file() and _is_empty(entry))]
     return Listing(
         True,
-        text=os.fsencode("\0".join([*names, *map(_name, files), ""])),
-        folders=frozenset(map(_name, folders)),
+        text=os.fsencode("\0".join([*names, *(entry.name for entry in files), ""])),
+        folders=frozenset(entry.name for entry in folders),
         links=frozenset(entry.name for entry in folders if entry.is_symlink()),
         empty=frozenset(empty) if empty is not None else None,
     )
-
-
-_is_file = methodcaller("is_file", follow_symlinks=False)
-_name = attrgetter("name")
-_hidden = methodcaller("startswith", ".")
 
 
 def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
@@ -292,6 +271,11 @@ def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
     except OSError:
         return not entry.is_symlink()
     return True
+
+
+def _names(text: bytes) -> set[bytes]:
+    """The names in `text`, which have a zero byte after each."""
+    return set(text.split(b"\0")[:-1])
 
 
 def _climbs(path: str) -> bool:

@@ -16,7 +16,7 @@ from support import Done
 from transformers import ConvNextConfig, LlamaConfig
 from workshop import Workshop, build_workshop, workshop_at
 
-from cvl import cli
+from cvl.__main__ import main
 from cvl.train.folder import StageFolder
 from cvl.train.model import ConvLlava, ConvLlavaConfig
 
@@ -102,7 +102,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
         capsys.readouterr()
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            main()
         assert isinstance(caught.value.code, int)
         return Done(caught.value.code, *capsys.readouterr())
 
