@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cvl.annotations.batch import read_batch
 from cvl.annotations.buffer import Buffer, forget, instruction_file
 from cvl.annotations.cut import bracketed
 from cvl.annotations.grouped import Grouped, merged
@@ -147,7 +148,8 @@ def _all_columns(
         begin = piece.following
     for starts, lengths in spans(buffer, str(path), begin=begin):
         first, end = int(starts[0]), int(starts[-1] + lengths[-1])
-        columns, group = columns_of(bracketed(buffer, first, end), str(path), (starts, lengths), number)
+        array = bracketed(buffer, first, end)
+        columns, group = columns_of(array, str(path), (starts, lengths), number, read_batch(array))
         forget(buffer, first, end)
         number += len(columns["offset"])
         yield columns, group, end

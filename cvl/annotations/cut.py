@@ -24,6 +24,7 @@ from cvl.annotations.records import UNREADABLE
 
 _OPENING = re.compile(rb'\{\s*"[^"\\]{1,64}"')
 _LONGEST_GAP = 64
+_BRACE = ord("{")
 _PARSER = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -72,26 +73,40 @@ class Cutter:
         """Guesses the end of the last record that ends within `size` bytes from `begin`; None if there is none."""
         return self._find_last(buffer, begin, begin + size)
 
-    def spans(self, array: bytes, begin: int) -> Spans | None:
+    def spans(self, array: bytes, begin: int, turns: NDArray[np.int64] | None = None) -> Spans | None:
         """Offsets and lengths of the records in `array`; None if they are not what was guessed.
 
         Args:
             array: of records, as `bracketed` gives them.
             begin: where in the file the first one begins.
+            turns: how many objects a parser has found in each record, if one has read all of them.
         """
-        try:
-            found = _PARSER.decode(array)
-        except UNREADABLE:
+        lengths = self._lengths_by_braces(array, turns) if turns is not None else None
+        if lengths is None:
+            lengths = _lengths_by_parser(array)
+        if lengths is None or not lengths.size:
             return None
-        lengths = np.fromiter(map(len, found), np.int64, len(found))
         ends = np.cumsum(lengths + len(self.gap)) - len(self.gap)
-        if not ends.size or int(ends[-1]) != len(array) - 2 or not self._gaps_at(array, ends[:-1] + 1):
+        if int(ends[-1]) != len(array) - 2 or not self._marked(array, ends[:-1]):
             return None
         return (begin + ends - lengths).astype(np.uint64), lengths.astype(np.uint64)
 
-    def _gaps_at(self, array: bytes, places: NDArray[np.int64]) -> bool:
+    def _lengths_by_braces(self, array: bytes, turns: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The lengths of records that a parser has read; None where a brace stands in a text or in another field.
+
+        If there are no more braces than records and their objects, each record begins at the brace before its own.
+        """
+        braces = np.flatnonzero(np.frombuffer(array, dtype=np.uint8) == _BRACE)
+        if braces.size != turns.size + turns.sum():
+            return None
+        starts = braces[np.cumsum(turns + 1) - turns - 1]
+        lengths: NDArray[np.int64] = np.diff(starts, append=len(array) - 1 + len(self.gap)) - len(self.gap)
+        return lengths
+
+    def _marked(self, array: bytes, ends: NDArray[np.int64]) -> bool:
+        """Whether records end at these places, the gap following."""
         view = np.frombuffer(array, dtype=np.uint8)
-        return all(bool((view[places + step] == byte).all()) for step, byte in enumerate(self.gap))
+        return all(bool((view[ends + step] == byte).all()) for step, byte in enumerate(b"}" + self.gap))
 
     def _find(self, buffer: Buffer, begin: int) -> int | None:
         found = buffer.find(self.mark, begin)
@@ -100,6 +115,15 @@ class Cutter:
     def _find_last(self, buffer: Buffer, begin: int, end: int) -> int | None:
         found = buffer.rfind(self.mark, begin, min(end + len(self.mark), len(buffer)))
         return found + 1 if found >= 0 else None
+
+
+def _lengths_by_parser(array: bytes) -> NDArray[np.int64] | None:
+    """The lengths of the array's elements; None if it is none."""
+    try:
+        found = _PARSER.decode(array)
+    except UNREADABLE:
+        return None
+    return np.fromiter(map(len, found), np.int64, len(found))
 
 
 def bracketed(buffer: Buffer, begin: int, end: int) -> bytes:

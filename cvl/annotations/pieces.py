@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from cvl.annotations.batch import read_batch
 from cvl.annotations.buffer import Buffer, forget, instruction_file
 from cvl.annotations.cut import Cutter, bracketed
 from cvl.annotations.grouped import Grouped
@@ -106,10 +107,11 @@ def read_columns(piece: Piece) -> tuple[Columns, Grouped] | None:
             for begin, end in piece.cutter.windows(buffer, piece.begin, piece.end, WINDOW):
                 array = bracketed(buffer, begin, end)
                 forget(buffer, begin, end)
-                spans = piece.cutter.spans(array, begin)
+                batch = read_batch(array)
+                spans = piece.cutter.spans(array, begin, batch.turns if batch is not None else None)
                 if spans is None:
                     return None
-                found.append(columns_of(array, where, spans, 0))
+                found.append(columns_of(array, where, spans, 0, batch))
     except AnnotationError:
         return None
     return joined(found)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cvl.annotations.batch import Batch, read_batch
+from cvl.annotations.batch import Batch
 from cvl.annotations.buffer import Spans
 from cvl.annotations.grouped import Grouped, grouped, merged
 from cvl.annotations.index import COLUMNS
@@ -23,13 +23,14 @@ Columns: TypeAlias = dict[str, NDArray[Any]]
 _TURNS_MAX = np.iinfo(np.uint16).max
 
 
-def columns_of(array: bytes, where: str, spans: Spans, number: int) -> tuple[Columns, Grouped]:
+def columns_of(array: bytes, where: str, spans: Spans, number: int, batch: Batch | None) -> tuple[Columns, Grouped]:
     """The columns of the records at `spans`, and the pictures that they name by folder.
 
     Args:
         array: all of these records, as `bracketed` gives them.
         where: the file's name, for messages.
         number: of the first of these records.
+        batch: what `read_batch` makes of them.
 
     `image_start` holds the ends of the paths, counted from the first byte of this window's.
 
@@ -39,7 +40,6 @@ def columns_of(array: bytes, where: str, spans: Spans, number: int) -> tuple[Col
     starts, lengths = spans
     window = _Window(array, where, spans, number)
     window.check_text()
-    batch = read_batch(array)
     # The commas between records are no part of them, so another number than was cut means another cut.
     if batch is None or len(batch.images) != len(starts):
         images, columns = _one_by_one([window.findings(row) for row in range(len(starts))])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from cvl.events import Reporter
 from cvl.output.console import print_json, stderr
 from cvl.output.lines import Lines
-from cvl.output.live import live
 
 if TYPE_CHECKING:
     # Only what fetches has a plan; all else does without its modules.
@@ -27,6 +26,8 @@ def reporter(*, as_json: bool, plan: Plan | None = None) -> Iterator[Reporter]:
         return
     console = stderr()
     if console.is_terminal and console.is_interactive and not console.no_color:
+        from cvl.output.live import live  # noqa: PLC0415 - a script begins sooner without it
+
         with live(console, plan) as view:
             yield view
     else:

@@ -229,28 +229,27 @@ def _list_open(folder: int, *, sizes: bool) -> Listing:
     # An open folder, because the system then need not find its way there for every file whose size it is asked for.
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = entry.name
-            if name.startswith("."):
-                continue
             if not entry.is_file(follow_symlinks=False):
                 others.append(entry)
                 continue
-            names.append(name)
-            if sizes and _is_empty(entry):
-                empty.append(name)
-        return _with_others(names, empty if sizes else None, others)
+            names.append(entry.name)
+            # Not by _is_empty: of a million files, each call of a function counts.
+            try:
+                if sizes and not entry.stat(follow_symlinks=False).st_size:
+                    empty.append(entry.name)
+            except FileNotFoundError:
+                continue  # it went meanwhile
+        return _with_others(_visible(names), _visible(empty) if sizes else None, others)
 
 
-def _is_empty(entry: os.DirEntry[str]) -> bool:
-    try:
-        return not entry.stat().st_size
-    except OSError:
-        return False  # it went meanwhile, or a link leads nowhere
+def _visible(names: list[str]) -> list[str]:
+    """The names without hidden ones, of which there are few: looked for in all of them at once."""
+    return [name for name in names if not name.startswith(".")] if "\0." in "\0".join(["", *names]) else names
 
 
 def _with_others(names: list[str], empty: list[str] | None, others: list[os.DirEntry[str]]) -> Listing:
     """The listing with what is no plain file: folders, links, and what a program may have left."""
-    there = [entry for entry in others if _leads_somewhere(entry)]
+    there = [entry for entry in others if not entry.name.startswith(".") and _leads_somewhere(entry)]
     folders = [entry for entry in there if entry.is_dir()]
     files = [entry for entry in there if not entry.is_dir()]
     if empty is not None:
@@ -262,6 +261,13 @@ def _with_others(names: list[str], empty: list[str] | None, others: list[os.DirE
         links=frozenset(entry.name for entry in folders if entry.is_symlink()),
         empty=frozenset(empty) if empty is not None else None,
     )
+
+
+def _is_empty(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.stat().st_size
+    except OSError:
+        return False  # it went meanwhile, or a link leads nowhere
 
 
 def _leads_somewhere(entry: os.DirEntry[str]) -> bool:
