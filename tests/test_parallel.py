@@ -139,6 +139,27 @@ def test_the_work_is_done_whatever_the_temporary_folder_is_called(tmp_path: Path
     assert (done.stdout, done.returncode) == ("[1, 2]\n", 0), done.stderr
 
 
+PREPARED = """
+import sys
+from cvl.parallel import prepare, run_shards
+
+def loaded(name):
+    return name in sys.modules
+
+if __name__ == "__main__":
+    prepare(["colorsys", "of_no_such_name"])
+    print(run_shards(loaded, ["colorsys", "chunk"], jobs=2), loaded("colorsys"))
+"""
+
+
+def test_modules_are_loaded_ahead_for_workers_and_not_here(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PREPARED)
+    environment = os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parents[1])}
+    command = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr, done.returncode) == ("[True, False] False\n", "", 0)
+
+
 def test_nothing_to_do_is_nothing_done() -> None:
     assert run_shards(square, [], jobs=4) == []
 

@@ -32,7 +32,7 @@ class Mapped(mmap.mmap):
     @overload
     def __getitem__(self, place: slice) -> bytes: ...
     def __getitem__(self, place: SupportsIndex | slice) -> int | bytes:
-        if not isinstance(place, slice):
+        if not isinstance(place, slice) or place.step not in (None, 1):
             return super().__getitem__(place)
         begin, end, _ = place.indices(len(self))
         return os.pread(self._descriptor, max(0, end - begin), begin)

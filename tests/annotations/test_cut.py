@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cvl.annotations.batch import read_batch
 from cvl.annotations.cut import Cutter, bracketed, learn
 from cvl.annotations.scanner import first_cutter, spans
 
@@ -135,3 +138,51 @@ def test_spans_are_of_the_types_that_the_index_has() -> None:
     found = cutter.spans(bracketed(content, *piece), piece[0])
     assert found is not None
     assert [each.dtype for each in found] == [np.uint64, np.uint64]
+
+
+def with_and_without_turns(content: bytes) -> list[tuple[list[int], list[int]] | None]:
+    """What a cutter says of all records but the last, told how many turns they have, and left to find out."""
+    begin, cutter = cutter_of(content)
+    (piece,) = cutter.pieces(content, begin, len(content))
+    array = bracketed(content, *piece)
+    batch = read_batch(array)
+    assert batch is not None
+    found = [cutter.spans(array, piece[0], turns) for turns in (batch.turns, None)]
+    return [(each[0].tolist(), each[1].tolist()) if each is not None else None for each in found]
+
+
+TEXTS = st.text(alphabet='ab {}[]",:\\ü\n', max_size=12)
+TURNS = st.lists(st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt"]), "value": TEXTS}), min_size=1)
+RECORDS = st.fixed_dictionaries({"id": TEXTS, "conversations": TURNS}, optional={"image": TEXTS})
+
+
+@given(st.lists(RECORDS, min_size=3, max_size=8), st.sampled_from([None, 1]))
+def test_records_told_apart_by_their_braces_are_those_that_the_parser_finds(records: list[Any], indent: int) -> None:
+    by_braces, by_parser = with_and_without_turns(json.dumps(records, indent=indent).encode())
+    assert by_braces == by_parser is not None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"value": "a brace { in a text"},
+        {"value": "two }{ of them"},
+        {"box": {"x": 1}},
+        {"conversations_before": [{"from": "human", "value": "x"}]},
+    ],
+    ids=str,
+)
+def test_a_brace_more_than_there_are_turns_is_left_to_the_parser(odd: dict[str, Any]) -> None:
+    turn = {"from": "human", "value": "x"}
+    plain = [{"id": f"{number}", "conversations": [turn]} for number in range(6)]
+    plain[2] = plain[2] | odd | {"conversations": [turn | odd]}
+    by_braces, by_parser = with_and_without_turns(json.dumps(plain).encode())
+    assert by_braces == by_parser is not None
+
+
+def test_another_gap_is_no_proof_where_braces_tell_records_apart() -> None:
+    turn = {"from": "human", "value": "x"}
+    content = json.dumps([{"id": f"{number}", "conversations": [turn]} for number in range(6)]).encode()
+    assert None not in with_and_without_turns(content)
+    for wider in (b'} , {"id": "3"', b'},  {"id": "3"', b'},\n{"id": "3"'):
+        assert with_and_without_turns(content.replace(b'}, {"id": "3"', wider)) == [None, None]

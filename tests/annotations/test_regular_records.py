@@ -85,3 +85,10 @@ def test_marks_are_found_in_the_text_that_holds_them_and_never_across_two() -> N
     texts = Texts.of(["a <image>", "<ima", "ge> b", "<image><image>", "é<image>", ""])
     assert texts.holding(b"<image>").nonzero()[0].tolist() == [0, 3, 4]
     assert texts.holding(b"<ima", b"<x", b"ge>").nonzero()[0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "ASS", "a\nb", "ü"])
+@pytest.mark.parametrize("mark", ["ASSISTANT: ", "abc"])
+def test_a_mark_is_found_at_whatever_place_it_begins(before: str, mark: str) -> None:
+    texts = Texts.of(["some", before + mark, mark[:-1], before + mark + mark])
+    assert texts.holding(mark.encode()).tolist() == [False, True, False, True]

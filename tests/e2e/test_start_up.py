@@ -43,6 +43,11 @@ def test_the_help_of_a_command_loads_nothing_that_only_its_work_needs(cvl: Cvl, 
     assert not (HEAVY - {"pydantic"}) & loaded(cvl, command, "--help")
 
 
+def test_a_worker_process_begins_with_nothing_that_only_commands_need(cvl: Cvl) -> None:
+    done = cvl.python("import sys, cvl.__main__; print({'typer', 'rich', 'click', 'cvl.cli'} & set(sys.modules))")
+    assert done.stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", ["sources", "status"])
 def test_looking_at_the_disk_loads_no_torch_and_no_hub(cvl: Cvl, command: str) -> None:
     assert not {"torch", "transformers", "huggingface_hub", "gdown"} & loaded(cvl, command)
