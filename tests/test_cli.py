@@ -13,6 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from cvl import __main__ as process
 from cvl import __version__, cli
 from cvl.download import fetch as fetching
 from cvl.download.fetch import Options
@@ -172,7 +173,7 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], int]:
     def run_main(error: BaseException) -> int:
         monkeypatch.setattr(cli, "app", raising(error))
         with pytest.raises(SystemExit) as caught:
-            cli.main()
+            process.main()
         assert isinstance(caught.value.code, int)
         return caught.value.code
 
@@ -206,5 +207,5 @@ def test_an_error_of_ours_in_the_code_is_not_hidden(main: Callable[[BaseExceptio
 @pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
 def test_a_wish_to_stop_is_an_error_of_its_own(wish: signal.Signals) -> None:
     with pytest.raises(Cancelled) as caught:
-        cli._stop(wish, None)
+        process._stop(wish, None)
     assert caught.value.hint == "run the same command again to go on"

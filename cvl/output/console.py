@@ -82,14 +82,3 @@ def plain(value: Any) -> Any:
     text = str(value) if isinstance(value, Path | Exception) else value
     # A file name may be of bytes that are no UTF-8; JSON cannot hold them as they are.
     return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
-
-
-def gigabytes(size: int | None) -> str:
-    """A size as people read it: `19.3 GB`, `643 MB`; `?` where nobody knows."""
-    if size is None:
-        return "?"
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            number = size / factor
-            return f"{number:,.0f} {unit}" if number >= 100 else f"{number:,.1f} {unit}"
-    return f"{size} B"

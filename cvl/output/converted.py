@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from cvl.convert.jpeg import ConversionReport, Removal
-from cvl.output.console import gigabytes, stderr, stdout
+from cvl.output.console import stderr, stdout
+from cvl.units import gigabytes
 
 
 def print_converted(report: ConversionReport, *, dry_run: bool) -> None:

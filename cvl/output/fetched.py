@@ -13,9 +13,9 @@ from cvl.download.lists.expand import Expanded
 from cvl.download.plan import Action, Plan
 from cvl.download.run import Outcome, Result
 from cvl.errors import CvlError
-from cvl.output.console import gigabytes, print_whole, stderr, stdout
+from cvl.output.console import print_whole, stderr, stdout
 from cvl.output.grid import new_table
-from cvl.output.units import counted, duration, rate
+from cvl.units import counted, duration, gigabytes, rate
 
 _REASONS = 5
 """How many reasons of a list's failures are shown; all of them are in its file."""

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from cvl.events import Event, EventKind
-from cvl.output.console import gigabytes
 from cvl.output.tally import Tally, Totals
-from cvl.output.units import counted, duration, rate, share
+from cvl.units import counted, duration, gigabytes, rate, share
 
 if TYPE_CHECKING:
     # Only what fetches has a plan; all else does without its modules.

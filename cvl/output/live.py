@@ -23,7 +23,7 @@ from rich.text import Text
 from cvl.events import Event, EventKind, Reporter
 from cvl.output.lines import line_of, totals_line
 from cvl.output.tally import Phase, Row, Tally, Totals
-from cvl.output.units import counted, duration, rate, share
+from cvl.units import counted, duration, rate, share
 
 if TYPE_CHECKING:
     # Only what fetches has a plan; all else does without its modules.

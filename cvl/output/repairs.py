@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cvl.output.console import print_whole, stderr, stdout
 from cvl.output.grid import new_table
-from cvl.output.units import counted
+from cvl.units import counted
 from cvl.verify.repair import Applied, Left, Plan, Repair, Undone
 
 _SHOWN = 50

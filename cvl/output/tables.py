@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from cvl.manifest import Catalog, File, Source
-from cvl.output.console import gigabytes, print_whole, stdout
+from cvl.output.console import print_whole, stdout
 from cvl.output.grid import new_table
+from cvl.units import gigabytes
 
 if TYPE_CHECKING:
     # What these are made by loads the HTTP clients, which a verification has no use for.

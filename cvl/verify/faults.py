@@ -10,6 +10,7 @@ from pathlib import Path
 from cvl.files import write_atomically
 from cvl.images import ImageKind
 from cvl.manifest import Catalog
+from cvl.units import counted
 from cvl.verify.cures import fetchable, replace_cure
 from cvl.verify.decode import Verdict
 from cvl.verify.report import Kind, Problem
@@ -45,8 +46,7 @@ class Lists:
 def empty_problems(tree: Tree, catalog: Catalog, paths: Iterable[str], lists: Lists) -> Iterator[Problem]:
     """Pictures that are named and have no byte."""
     for source, found in _by_source(catalog, paths).items():
-        one = "it is named and has no byte"
-        detail = one if len(found) == 1 else f"{len(found):,} pictures are named and have no byte"
+        detail = f"{counted(len(found), 'picture is', 'pictures are')} named and without a byte"
         cure = _cure(tree, catalog, Kind.EMPTY_IMAGES, found, lists)
         folder, examples = found[0].rpartition("/")[0], tuple(found[:_EXAMPLES])
         yield Problem(Kind.EMPTY_IMAGES, source, folder, len(found), detail, cure, examples)

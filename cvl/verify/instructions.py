@@ -14,6 +14,7 @@ from cvl.errors import AnnotationError
 from cvl.events import Progress
 from cvl.manifest import Annotation, Catalog
 from cvl.root import Root
+from cvl.units import counted
 from cvl.verify.cures import fetchable
 from cvl.verify.references import Left, Named
 from cvl.verify.report import AnnotationState, Kind, Problem
@@ -82,7 +83,7 @@ def open_instructions(catalog: Catalog, root: Root, annotations: Iterable[Annota
             continue
         named.append(Named(annotation, source, index))
         if annotation.records not in (None, len(index)):
-            detail = f"expected {annotation.records:,} records, found {len(index):,}"
+            detail = f"expected {counted(annotation.records, 'record')}, found {len(index):,}"
             problems.append(Problem(Kind.WRONG_RECORD_COUNT, source, annotation.path, 1, detail, cure))
     return Instructions(asked, tuple(named), tuple(problems))
 

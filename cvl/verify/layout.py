@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cvl.manifest import Catalog, Expect, Link
+from cvl.units import counted
 from cvl.verify.cures import doubled, flatten_cure
 from cvl.verify.report import FolderState, Kind, Problem
 from cvl.verify.tree import Tree
@@ -38,10 +39,10 @@ def _folder_problems(tree: Tree, state: FolderState) -> Iterator[Problem]:
     inner = doubled(tree, state.path)
     if inner is not None:
         count = tree.count(inner, None)
-        detail = f"{count:,} files lie one folder too deep"
+        detail = f"{counted(count, 'file lies', 'files lie')} one folder too deep"
         yield Problem(Kind.DOUBLED_FOLDER, state.source, inner, count, detail, flatten_cure(tree, inner))
     if state.expected is not None and state.found < state.expected:
-        detail = f"expected {state.expected:,} files, found {state.found:,}"
+        detail = f"expected {counted(state.expected, 'file')}, found {state.found:,}"
         yield Problem(Kind.MISSING_FILES, state.source, state.path, state.expected - state.found, detail, cure)
     elif state.expected is None and not state.found:
         yield Problem(Kind.MISSING_FILES, state.source, state.path, 1, "the folder is empty", cure)

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from cvl.manifest import Catalog, Source, cache_names
+from cvl.units import counted, gigabytes
 from cvl.verify.report import Kind, Problem
 from cvl.verify.tree import Tree
 
@@ -54,7 +55,7 @@ def unused_empty_files(tree: Tree, catalog: Catalog, named: frozenset[bytes]) ->
             folders[os.fsdecode(parent)].append(os.fsdecode(path))
     for folder, paths in folders.items():
         source = catalog.owner(folder) or ""
-        detail = f"{len(paths):,} files have no byte; no instruction file names them"
+        detail = f"{counted(len(paths), 'file has', 'files have')} no byte; no instruction file names them"
         examples = tuple(paths[:_EXAMPLES])
         yield Problem(Kind.UNUSED_EMPTY_FILES, source, folder, len(paths), detail, "nothing to do", examples)
 
@@ -87,4 +88,4 @@ def _size(path: Path) -> str:
         size = path.stat().st_size
     except OSError:
         return "size unknown"
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size:,} bytes"
+    return gigabytes(size)

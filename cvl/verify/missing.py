@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from cvl.images import PICTURE_SUFFIXES, ImageKind
 from cvl.manifest import Catalog, Source
+from cvl.units import counted
 from cvl.verify.cures import doubled, fetchable, flatten_cure
 from cvl.verify.report import Kind, Problem
 from cvl.verify.tree import Tree
@@ -31,7 +32,7 @@ def missing_problems(tree: Tree, catalog: Catalog, missing: frozenset[str]) -> I
         groups[kind, place.source, place.folder, cure].append(path)
     for (kind, source, folder, cure), paths in groups.items():
         there = "there under another suffix" if kind is Kind.WRONG_SUFFIX else "not there"
-        detail = f"{len(paths):,} pictures are named and {there}"
+        detail = f"{counted(len(paths), 'picture is', 'pictures are')} named and {there}"
         yield Problem(kind, source, folder, len(paths), detail, cure, tuple(paths[:EXAMPLES]))
 
 

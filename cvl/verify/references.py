@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import compress, count
 
@@ -60,11 +60,15 @@ class Left:
         skips: their numbers by reason; a record may have several.
         by_source: how many by source and reason, each record under the first reason that holds.
         faulty: how many have a picture that is missing or not sound.
+        odd: how many of the others a stage leaves out that skips every bad record, by the first reason that holds.
+        bad: how many are odd or cannot be trained on, whatever becomes of them.
     """
 
     skips: Skips
     by_source: Mapping[str, Mapping[str, int]]
     faulty: int = 0
+    odd: Mapping[str, int] = field(default_factory=dict)
+    bad: int = 0
 
 
 def left_out(catalog: Catalog, named: Named, faults: Mapping[bytes, str]) -> Left:
@@ -85,7 +89,9 @@ def left_out(catalog: Catalog, named: Named, faults: Mapping[bytes, str]) -> Lef
         if not gone[number]:
             source = owner(os.fsdecode(path.rpartition(b"/")[0])) or ""
             sources.setdefault(source, Counter())[reason] += 1
-    return Left(skips, {source: dict(reasons) for source, reasons in sources.items()}, faulty)
+            gone[number] = True
+    by_source = {source: dict(reasons) for source, reasons in sources.items()}
+    return Left(skips, by_source, faulty, _odd(named.index, gone), _bad(named.index))
 
 
 def _faulty(named: Named, faults: Mapping[bytes, str]) -> Iterator[tuple[int, bytes]]:
@@ -98,10 +104,30 @@ def _faulty(named: Named, faults: Mapping[bytes, str]) -> Iterator[tuple[int, by
 
 
 def _fatal(index: Index | Names) -> Skips:
+    return {label(defect): np.flatnonzero(flags).tolist() for defect, flags in _defects(index) if defect & FATAL}
+
+
+def _odd(index: Index | Names, gone: NDArray[np.bool_]) -> dict[str, int]:
+    """How many records that are not left out yet have a defect that is not fatal; marks them."""
+    counts = {}
+    for defect, flags in _defects(index):
+        if not defect & FATAL and (count := int(np.count_nonzero(flags & ~gone))):
+            counts[label(defect)] = count
+            gone |= flags
+    return counts
+
+
+def _defects(index: Index | Names) -> Iterator[tuple[Defect, NDArray[np.bool_]]]:
+    """What is wrong with the records themselves, and for each of them whether it is."""
     if isinstance(index, Names):
-        return {}
-    defects = [defect for defect in Defect if defect & FATAL and defect in index.problem_counts]
-    return {label(defect): np.flatnonzero(index.problems & int(defect)).tolist() for defect in defects}
+        return
+    for defect in Defect:
+        if defect in index.problem_counts:
+            yield defect, (index.problems & int(defect)) != 0
+
+
+def _bad(index: Index | Names) -> int:
+    return 0 if isinstance(index, Names) else int(np.count_nonzero(index.problems))
 
 
 def _first(gone: NDArray[np.bool_], numbers: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""The two streams, errors and hints, JSON, sizes."""
+"""The two streams, errors and hints, JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from cvl.errors import CvlError, ManifestError
 from cvl.events import Event, EventKind
-from cvl.output.console import gigabytes, plain, print_error, print_hint, print_json, stderr, stdout
+from cvl.output.console import plain, print_error, print_hint, print_json, stderr, stdout
 
 LONG = "find /a/rather/long/folder/of/somebody -mindepth 1 -maxdepth 1 -exec mv -n -t /a/rather/long {} + && rmdir x"
 
@@ -111,20 +111,3 @@ def test_json_is_one_line_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) 
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     assert json.loads(out)["text"] == "two\nlines, ümlaut"
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (None, "?"),
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (642_503_547, "643 MB"),
-        (19_336_861_798, "19.3 GB"),
-        (576_155_235_091, "576 GB"),
-        (1_600_000_000_000, "1.6 TB"),
-    ],
-)
-def test_sizes_are_written_as_people_read_them(size: int | None, text: str) -> None:
-    assert gigabytes(size) == text

@@ -112,7 +112,7 @@ def test_the_cure_holds_where_the_tree_is_named_relative_to_here(
     picture.write_bytes(b"")
     monkeypatch.chdir(complete.path.parent)
     problem = only(verify(catalog, Root(Path(complete.path.name))))
-    assert problem.detail == "it is named and has no byte"
+    assert problem.detail == "1 picture is named and without a byte"
     subprocess.run(["bash", "-c", problem.cure.removesuffix(" && cvl fetch coco")], check=True)
     assert not picture.exists()
 
@@ -173,7 +173,7 @@ def test_a_stray_archive_of_a_full_source_is_a_remark(complete: Root, catalog: C
     assert report.problems == ()
     remark = next(each for each in report.remarks if each.kind is Kind.STRAY_ARCHIVE)
     assert (remark.source, remark.path) == (source, f"data/coco/{name}")
-    assert (remark.detail, remark.cure) == ("an archive that nothing needs, 0.2 MB", f"rm {complete.at(remark.path)}")
+    assert (remark.detail, remark.cure) == ("an archive that nothing needs, 200 kB", f"rm {complete.at(remark.path)}")
 
 
 def test_a_stray_archive_of_a_source_that_lacks_something_may_be_what_it_lacks(

@@ -189,3 +189,19 @@ def test_harmless_oddities_leave_nothing_out(tmp_path: Path) -> None:
     turns = record()["conversations"]
     outcome = left(tmp_path, record(conversations=[{"from": "gpt", "value": "Ask me."}, *turns]), faults={})
     assert (outcome.skips, outcome.by_source) == ({}, {})
+    assert (outcome.odd, outcome.bad) == ({"first-turn-gpt": 1}, 1)
+
+
+def test_odd_records_are_counted_once_and_not_where_they_are_left_out_anyway(tmp_path: Path) -> None:
+    turns = record()["conversations"]
+    twice = record(conversations=[{"from": "gpt", "value": "Ask me."}, *turns, turns[0]])
+    gone = twice | {"image": "coco/train2017/0.jpg"}
+    faults = {b"data/coco/train2017/0.jpg": "missing-image"}
+    outcome = left(tmp_path, record(), twice, gone, BROKEN, faults=faults)
+    assert sum(outcome.odd.values()) == 1
+    assert outcome.bad == 3
+
+
+def test_the_names_alone_tell_of_no_odd_record(tmp_path: Path) -> None:
+    outcome = left(tmp_path, BROKEN, STRANGE, faults={}, whole=False)
+    assert (outcome.odd, outcome.bad) == ({}, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,33 @@ def test_a_stage_runs_up_to_the_share_that_may_be_left_out(catalog: Catalog, cou
 def test_a_stage_without_any_record_does_not_run(catalog: Catalog) -> None:
     for found in (plan(catalog, left(), records=0), plan(catalog, left(9, missing=9), records=9)):
         assert found.blockers == ("no record is left to train on",)
+
+
+def with_bad_records(catalog: Catalog, choice: str) -> Catalog:
+    stage = catalog.stages[3]
+    run = stage.run.model_copy(update={"bad_records": choice})
+    return replace(catalog, stages={**catalog.stages, 3: stage.model_copy(update={"run": run})})
+
+
+ODD = Left({}, {"coco": {"missing-image": 2}}, faulty=2, odd={"first-turn-gpt": 3}, bad=4)
+
+
+def test_a_stage_that_mends_odd_records_trains_on_them(catalog: Catalog) -> None:
+    found = plan(with_bad_records(catalog, "mend"), ODD)
+    assert (found.runs, found.skipped) == (True, {"coco": {"missing-image": 2}})
+
+
+def test_a_stage_that_skips_odd_records_counts_them_for_the_source_of_the_file(catalog: Catalog) -> None:
+    found = plan(with_bad_records(catalog, "skip"), ODD)
+    assert (found.runs, found.trained) == (True, 995)
+    assert found.skipped == {"coco": {"missing-image": 2}, "llava": {"first-turn-gpt": 3}}
+
+
+def test_a_stage_that_refuses_bad_records_does_not_run_with_one(catalog: Catalog) -> None:
+    found = plan(with_bad_records(catalog, "error"), ODD)
+    path = catalog.annotations["llava665k"][1].path
+    assert found.blockers == (f'{path} has 4 bad records, and the stage says bad_records = "error"',)
+    assert plan(with_bad_records(catalog, "error"), left()).runs
 
 
 def test_a_stage_whose_instruction_file_cannot_be_read_does_not_run(catalog: Catalog) -> None:

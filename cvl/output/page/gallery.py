@@ -17,8 +17,8 @@ from cvl.output.page.sections import section
 from cvl.output.page.sizes import Measured
 from cvl.output.page.table import Column, Look, row, table, within
 from cvl.output.page.tally import damaged
-from cvl.output.units import counted
 from cvl.root import Root
+from cvl.units import counted
 from cvl.verify.report import Report
 
 _DAMAGED = 700_000

@@ -22,8 +22,8 @@ from cvl.output.page.missing import missing_pictures
 from cvl.output.page.samples import samples
 from cvl.output.page.sections import files_section, missing_section, problems_section, sources_section, stages_section
 from cvl.output.page.sizes import measure
-from cvl.output.units import counted
 from cvl.root import Root
+from cvl.units import counted
 from cvl.verify.report import Report
 
 MAX_BYTES = 5_000_000

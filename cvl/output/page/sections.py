@@ -9,7 +9,7 @@ from cvl.output.page.markup import Markup, element, joined, name, prose
 from cvl.output.page.missing import MissingPicture
 from cvl.output.page.table import Column, Look, row, table, within
 from cvl.output.page.tally import SourceTally, StageTally
-from cvl.output.units import counted
+from cvl.units import counted
 from cvl.verify.report import AnnotationState, Finding, FolderState, Problem, StagePlan
 
 # Bytes that each table may take. Stages, sources, folders and instruction files are as many as manifests name.

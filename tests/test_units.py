@@ -8,7 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvl.output.units import counted, duration, rate, share
+from cvl.units import counted, duration, gigabytes, rate, share
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, "?"),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (642_503_547, "643 MB"),
+        (19_336_861_798, "19.3 GB"),
+        (576_155_235_091, "576 GB"),
+        (1_600_000_000_000, "1.6 TB"),
+    ],
+)
+def test_sizes_are_written_as_people_read_them(size: int | None, text: str) -> None:
+    assert gigabytes(size) == text
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,21 @@
-"""Numbers as people read them: durations, rates, shares, counted things."""
+"""Numbers as people read them: sizes, durations, rates, shares, counted things."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
-from cvl.output.console import gigabytes
-
 _TIMES = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def gigabytes(size: int | None) -> str:
+    """A size as people read it: `19.3 GB`, `643 MB`; `?` where nobody knows."""
+    if size is None:
+        return "?"
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            number = size / factor
+            return f"{number:,.0f} {unit}" if number >= 100 else f"{number:,.1f} {unit}"
+    return f"{size} B"
 
 
 def duration(seconds: float) -> str:
