@@ -104,7 +104,8 @@ def _placed(images: Sequence[str], texts: Texts, sizes: Counts) -> Flags:
 
 def _answered(texts: Texts, words: Counts, speakers: Counts, sizes: Counts) -> Flags:
     """Which records have no empty answer, and nothing in a text that looks like a part of the template."""
-    empty = (words == 0) & (speakers != 0)
-    odd = texts.holding(*(mark.encode() for mark in (*SPECIAL, SIGNAL)))
-    answered: Flags = sums_of(empty | odd, sizes) == 0
+    faulty = (words == 0) & (speakers != 0) | texts.holding(*map(str.encode, SPECIAL))
+    if texts.may_hold(SIGNAL.encode()):
+        faulty |= texts.holding(SIGNAL.encode())
+    answered: Flags = sums_of(faulty, sizes) == 0
     return answered

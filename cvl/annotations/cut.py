@@ -6,6 +6,9 @@ wanted. That they are found there proves nothing. The proof is the JSON parser's
 brackets, is an array from its first byte to its last, ends at a record's end. By induction a file whose every piece
 passes is cut well, and pieces can be read by several processes that do not wait for each other.
 
+Where the turns have been read already and no text holds a brace, the braces tell the records apart in half the time:
+every record has one more than it has turns.
+
 Where a guess fails, `cvl.annotations.scanner` finds the way without guessing.
 """
 
@@ -79,7 +82,7 @@ class Cutter:
         Args:
             array: of records, as `bracketed` gives them.
             begin: where in the file the first one begins.
-            turns: how many objects a parser has found in each record, if one has read all of them.
+            turns: how many objects a parser has found in each record, if one has read them all.
         """
         lengths = self._lengths_by_braces(array, turns) if turns is not None else None
         if lengths is None:
@@ -87,15 +90,12 @@ class Cutter:
         if lengths is None or not lengths.size:
             return None
         ends = np.cumsum(lengths + len(self.gap)) - len(self.gap)
-        if int(ends[-1]) != len(array) - 2 or not self._marked(array, ends[:-1]):
+        if int(ends[-1]) != len(array) - 2 or array[-2:] != b"}]" or not self._marked(array, ends[:-1]):
             return None
         return (begin + ends - lengths).astype(np.uint64), lengths.astype(np.uint64)
 
     def _lengths_by_braces(self, array: bytes, turns: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        """The lengths of records that a parser has read; None where a brace stands in a text or in another field.
-
-        If there are no more braces than records and their objects, each record begins at the brace before its own.
-        """
+        """The lengths of records that a parser has read; None where a brace stands in a text or in another field."""
         braces = np.flatnonzero(np.frombuffer(array, dtype=np.uint8) == _BRACE)
         if braces.size != turns.size + turns.sum():
             return None

@@ -75,16 +75,13 @@ class Texts:
 
     def holding(self, *marks: bytes) -> Flags:
         """Whether each text holds one of these marks."""
-        places = [self._places_of(mark) for mark in marks if self._may_hold(mark)]
-        return self._at(np.concatenate(places) if places else np.empty(0, np.int64))
+        return self._at(np.concatenate([self._places_of(mark) for mark in marks]))
 
-    def _may_hold(self, mark: bytes) -> bool:
-        """False where a mark certainly is nowhere, which takes half as long to see as where its first byte is.
+    def may_hold(self, mark: bytes) -> bool:
+        """False where a rare mark of three bytes or more is in no text, seen in half the time that `holding` takes.
 
         Wherever it may begin, its first two bytes or the two from the second on stand at an even place.
         """
-        if mark[0] in self._places:
-            return True
         pairs = self.codes[: self.codes.size & ~1].view(np.uint16)
         return any(bool((pairs == np.frombuffer(pair, np.uint16)).any()) for pair in (mark[:2], mark[1:3]))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cvl.manifest import Catalog
     from cvl.root import Root
     from cvl.verify.report import Report
+    from cvl.verify.verify import Checks
 
 
 def convert(
@@ -114,7 +115,6 @@ def verify_layout(
     """
     from cvl.manifest import load_catalog
     from cvl.output.console import print_json
-    from cvl.output.progress import reporter
     from cvl.output.tables import print_report
     from cvl.parallel import WHOLE, Engine, Part
     from cvl.root import Root
@@ -125,7 +125,7 @@ def verify_layout(
     look_ahead(catalog, tree, jobs)
     from cvl.verify.decode import Depth
     from cvl.verify.pictures import Work
-    from cvl.verify.verify import Checks, verify
+    from cvl.verify.verify import Checks
 
     work = Work(jobs, Engine(engine), Part.parse(part) if part is not None else WHOLE)
     checks = Checks(Depth[decode.name] if decode is not None else None, references_only, work)
@@ -135,13 +135,11 @@ def verify_layout(
         check_target(page)
     if undo:
         _undo(tree, as_json=as_json)
-    with reporter(as_json=False) as report:
-        if fix and not dry_run:
-            _finish(tree, report)
-        outcome = verify(catalog, tree, stage, report, checks=checks)
+    if fix and not dry_run:
+        _finish(tree)
+    outcome = _verified(catalog, tree, stage, checks)
     if fix and outcome.problems and _fix(catalog, tree, outcome, ask=not yes, dry_run=dry_run, as_json=as_json):
-        with reporter(as_json=False) as report:
-            outcome = verify(catalog, tree, stage, report, checks=checks)
+        outcome = _verified(catalog, tree, stage, checks)
     if page is not None:
         from cvl.output.page import write_page
 
@@ -159,14 +157,24 @@ def _check_wishes(*, fix: bool, yes: bool, dry_run: bool, undo: bool) -> None:
         raise UsageError("--yes and --dry-run say how to --fix", hint="add --fix")
 
 
-def _finish(tree: Root, report: Reporter) -> None:
+def _verified(catalog: Catalog, tree: Root, stage: int | None, checks: Checks) -> Report:
+    from cvl.output.progress import reporter
+    from cvl.verify.verify import verify
+
+    with reporter(as_json=False) as report:
+        return verify(catalog, tree, stage, report, checks=checks)
+
+
+def _finish(tree: Root) -> None:
     """Go on with a repair that was killed: its user had agreed to it."""
     from cvl.events import Event, EventKind
+    from cvl.output.progress import reporter
     from cvl.verify.repair import finish_repairs
 
-    finished = finish_repairs(tree, report)
-    if finished is not None:
-        report(Event(EventKind.NOTE, text=f"a repair that was cut short is now {finished}"))
+    with reporter(as_json=False) as report:
+        finished = finish_repairs(tree, report)
+        if finished is not None:
+            report(Event(EventKind.NOTE, text=f"a repair that was cut short is now {finished}"))
 
 
 def _fix(catalog: Catalog, tree: Root, outcome: Report, *, ask: bool, dry_run: bool, as_json: bool) -> bool:

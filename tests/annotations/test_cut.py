@@ -180,6 +180,15 @@ def test_a_brace_more_than_there_are_turns_is_left_to_the_parser(odd: dict[str, 
     assert by_braces == by_parser is not None
 
 
+@pytest.mark.parametrize("end", [b" ]", b"\n]", b",7]"])
+def test_what_stands_behind_the_last_brace_is_no_record(end: bytes) -> None:
+    turn = {"from": "human", "value": "x"}
+    array = json.dumps([{"id": f"{number}", "conversations": [turn]} for number in range(3)]).encode()
+    _, cutter = cutter_of(array)
+    assert cutter.spans(array, 1, np.array([1, 1, 1])) is not None
+    assert cutter.spans(array[:-1] + end, 1, np.array([1, 1, 1])) is None
+
+
 def test_another_gap_is_no_proof_where_braces_tell_records_apart() -> None:
     turn = {"from": "human", "value": "x"}
     content = json.dumps([{"id": f"{number}", "conversations": [turn]} for number in range(6)]).encode()

@@ -92,3 +92,5 @@ def test_marks_are_found_in_the_text_that_holds_them_and_never_across_two() -> N
 def test_a_mark_is_found_at_whatever_place_it_begins(before: str, mark: str) -> None:
     texts = Texts.of(["some", before + mark, mark[:-1], before + mark + mark])
     assert texts.holding(mark.encode()).tolist() == [False, True, False, True]
+    assert texts.may_hold(mark.encode())
+    assert not Texts.of(["some", before, "other"]).may_hold(b"zyx")
