@@ -261,7 +261,7 @@ def launch(program: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(cvl.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(cvl.__file__).parents[1]), str(program.parent)])},
         start_new_session=True,
     )
 
@@ -278,6 +278,34 @@ def test_ctrl_c_ends_program_and_workers_without_a_word_from_them(program: Path)
 def test_ctrl_c_is_as_quiet_while_the_workers_come_up(program: Path, delay: float) -> None:
     """The interpreter of a worker takes about a tenth of a second to start, and would answer with a traceback."""
     process = launch(program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=WAIT)
+    assert (process.returncode, out, err) == (130, "cancelled\n", "")
+
+
+LOADING = """
+import sys, time
+from cvl.parallel import prepare
+
+if __name__ == "__main__":
+    try:
+        prepare(["slow_to_load"])
+        print("begun", flush=True)
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("cancelled")
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3])
+def test_ctrl_c_is_as_quiet_while_modules_are_loaded_ahead(tmp_path: Path, delay: float) -> None:
+    (tmp_path / "program.py").write_text(LOADING)
+    (tmp_path / "slow_to_load.py").write_text("import time; time.sleep(1)")
+    process = launch(tmp_path / "program.py")
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     time.sleep(delay)

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from tempfile import gettempdir
@@ -76,6 +76,8 @@ def prepare_workers(modules: Sequence[str]) -> None:
     """`prepare` with processes of this machine."""
     if _server_can_be():
         _context(modules)
+        # Before the signals are held back: who starts it lets them through again.
+        resource_tracker.ensure_running()
         with _signals_held_back():
             forkserver.ensure_running()
 
