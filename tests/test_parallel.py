@@ -266,6 +266,17 @@ def launch(program: Path) -> subprocess.Popen[str]:
     )
 
 
+def cancelled(program: Path, delay: float) -> tuple[int, str, str]:
+    """How a program ends that gets Ctrl-C so long after it has begun, and what it said from then on."""
+    process = launch(program)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=WAIT)
+    return process.returncode, out, err
+
+
 def test_ctrl_c_ends_program_and_workers_without_a_word_from_them(program: Path) -> None:
     process, workers = start(program)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
@@ -277,13 +288,7 @@ def test_ctrl_c_ends_program_and_workers_without_a_word_from_them(program: Path)
 @pytest.mark.parametrize("delay", [0.02, 0.06, 0.1])
 def test_ctrl_c_is_as_quiet_while_the_workers_come_up(program: Path, delay: float) -> None:
     """The interpreter of a worker takes about a tenth of a second to start, and would answer with a traceback."""
-    process = launch(program)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=WAIT)
-    assert (process.returncode, out, err) == (130, "cancelled\n", "")
+    assert cancelled(program, delay) == (130, "cancelled\n", "")
 
 
 LOADING = """
@@ -305,13 +310,7 @@ if __name__ == "__main__":
 def test_ctrl_c_is_as_quiet_while_modules_are_loaded_ahead(tmp_path: Path, delay: float) -> None:
     (tmp_path / "program.py").write_text(LOADING)
     (tmp_path / "slow_to_load.py").write_text("import time; time.sleep(1)")
-    process = launch(tmp_path / "program.py")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=WAIT)
-    assert (process.returncode, out, err) == (130, "cancelled\n", "")
+    assert cancelled(tmp_path / "program.py", delay) == (130, "cancelled\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
